@@ -6,7 +6,7 @@
     FamilySeerError
     ├── InvalidInputError (ValueError)    an argument, option or model is not what was expected
     ├── UnsupportedError (NotImplementedError)
-    │                                     this engine cannot honour what was asked; says what to use instead
+    │                                     the engine cannot honour what was asked; says what to use instead
     ├── LogError (ValueError)             a tuning log cannot be used as it is
     ├── ModelFileError (ValueError)       a cost-model file cannot be used as it is
     └── EnvironmentFailure (RuntimeError) compiler, device, worker or disk does not work at all
@@ -35,7 +35,7 @@ class InvalidInputError(FamilySeerError, ValueError):
 
 
 class UnsupportedError(FamilySeerError, NotImplementedError):
-    """This engine cannot honour what was asked; the message says what to use instead."""
+    """The engine cannot honour what was asked; the message says what to use instead."""
 
 
 class LogError(FamilySeerError, ValueError):

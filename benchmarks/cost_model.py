@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How well each cost model ranks programs that it has not seen, and how long it trains.
+
+``python -m benchmarks.cost_model [--seeds 3] [--out FILE.json]``
+
+One model over all 18 tasks learns half of each task's 128 random programs and ranks the other half.
+Figures are means over the tasks; ± is the standard deviation over the random splits.
+Training times are CPU seconds of the one thread that a model uses by default. Takes about a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean, median, pstdev
+from typing import Any
+
+import numpy as np
+import xgboost
+
+from familyseer.cost_model import CostModel, PackSumXGBModel, RandomCostModel, XGBCostModel
+from familyseer.features import FeatureSet
+from familyseer.metrics import pairwise_accuracy, peak_at_k, top_k_recall
+
+DATA = Path(__file__).parent / "data" / "random-programs-x86.npz"
+TRAINED_ON = 64
+TIMED_SIZES = (500, 2_000, 20_000)
+
+MODELS: dict[str, Callable[[int], CostModel]] = {
+    "XGBCostModel": lambda seed: XGBCostModel(seed=seed),
+    "XGBCostModel, top_weight=0": lambda seed: XGBCostModel(seed=seed, top_weight=0),
+    "PackSumXGBModel (TVM's)": lambda seed: PackSumXGBModel(),
+    "RandomCostModel": lambda seed: RandomCostModel(seed=seed),
+}
+
+Tasks = dict[str, tuple[FeatureSet, np.ndarray]]
+
+
+def load_tasks(path: Path = DATA) -> Tasks:
+    """Return features and latencies in seconds of every task."""
+    with np.load(path, allow_pickle=False) as data:
+        names = sorted({name.split("/")[0] for name in data.files})
+        return {
+            name: (FeatureSet(rows=data[f"{name}/rows"], counts=data[f"{name}/counts"]), data[f"{name}/seconds"])
+            for name in names
+        }
+
+
+def judge(model: CostModel, tasks: Tasks, seed: int) -> dict[str, float]:
+    """Train on a random half of every task, return the mean metrics on the other halves."""
+    rng = np.random.default_rng(seed)
+    held_out = {}
+    for name, (features, seconds) in tasks.items():
+        order = rng.permutation(len(features))
+        model.update(name, features[order[:TRAINED_ON]], seconds[order[:TRAINED_ON]])
+        held_out[name] = order[TRAINED_ON:]
+    metrics: dict[str, list[float]] = {"pairwise_accuracy": [], "top_8_recall": [], "peak_at_1": [], "peak_at_8": []}
+    for name, index in held_out.items():
+        features, seconds = tasks[name]
+        scores = model.predict(name, features[index])
+        metrics["pairwise_accuracy"].append(pairwise_accuracy(seconds[index], scores))
+        metrics["top_8_recall"].append(top_k_recall(seconds[index], scores, k=8))
+        metrics["peak_at_1"].append(peak_at_k(seconds[index], scores, k=1))
+        metrics["peak_at_8"].append(peak_at_k(seconds[index], scores, k=8))
+    return {name: mean(values) for name, values in metrics.items()}
+
+
+def training_seconds(tasks: Tasks, size: int) -> float:
+    """Return the median CPU seconds of three trainings on `size` programs: the tasks' own, with noise."""
+    rng = np.random.default_rng(0)
+    model = XGBCostModel(min_samples=size, adaptive_training=False)
+    share = -(-size // len(tasks))
+    for name, (features, seconds) in tasks.items():
+        index = rng.integers(0, len(features), share)
+        drawn = features[index]
+        noisy = FeatureSet(rows=drawn.rows * rng.normal(1, 0.01, drawn.rows.shape), counts=drawn.counts)
+        model.update(name, noisy, seconds[index] * rng.lognormal(0, 0.05, share))
+    features, seconds = tasks[min(tasks)]
+    times = []
+    for _ in range(3):  # `share` rounds up: by now there are enough, so each update trains once
+        start = time.process_time()
+        model.update(min(tasks), features[:1], seconds[:1])
+        times.append(time.process_time() - start)
+    return median(times)
+
+
+def run(seeds: int) -> dict[str, Any]:
+    tasks = load_tasks()
+    ranking = {}
+    for name, make_model in MODELS.items():
+        runs = [judge(make_model(seed), tasks, seed) for seed in range(seeds)]
+        ranking[name] = {
+            metric: {"mean": mean(values), "std": pstdev(values), "seeds": values}
+            for metric in runs[0]
+            for values in [[result[metric] for result in runs]]
+        }
+    timing = {str(size): training_seconds(tasks, size) for size in TIMED_SIZES}
+    return {"ranking": ranking, "training_cpu_seconds": timing}
+
+
+def environment() -> dict[str, str]:
+    """Return what the figures depend on."""
+    return {
+        "command": f"python -m benchmarks.cost_model {shlex.join(sys.argv[1:])}".strip(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "xgboost": xgboost.__version__,
+        "machine": platform.machine(),
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    metrics = ["pairwise_accuracy", "top_8_recall", "peak_at_1", "peak_at_8"]
+    print(f"{'model':28s}" + "".join(f"{metric:>19s}" for metric in metrics))
+    for name, figures in result["ranking"].items():
+        cells = [f"{figures[metric]['mean']:.3f} ± {figures[metric]['std']:.3f}" for metric in metrics]
+        print(f"{name:28s}" + "".join(f"{cell:>19s}" for cell in cells))
+    times = result["training_cpu_seconds"].items()
+    print("training: " + ", ".join(f"{seconds:.2f} s on {size} programs" for size, seconds in times))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3, help="number of random splits (default 3)")
+    parser.add_argument("--out", type=Path, help="write the figures there as JSON")
+    arguments = parser.parse_args()
+    result = environment() | run(arguments.seeds)
+    show(result)
+    if arguments.out:
+        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

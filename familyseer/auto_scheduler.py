@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The API of ``tvm.auto_scheduler`` (TVM 0.8 to 0.19) on the tuner that today's TVM has.
+
+``from familyseer import auto_scheduler``, or ``from tvm import auto_scheduler`` where familyseer is installed.
+"""
+
+from __future__ import annotations
+
+from familyseer.measure import MeasureErrorNo, MeasureResult
+from familyseer.meta_schedule.builder import LocalBuilder
+from familyseer.meta_schedule.callbacks import LogEstimatedLatency, PrintTableInfo, TaskSchedulerCallback
+from familyseer.meta_schedule.cost_model import RandomModel, XGBModel
+from familyseer.meta_schedule.measure_record import (
+    MeasureCallback,
+    MeasureInput,
+    RecordReader,
+    RecordToFile,
+    load_best_record,
+    load_records,
+    save_records,
+)
+from familyseer.meta_schedule.measurer import ProgramMeasurer
+from familyseer.meta_schedule.relax import ApplyHistoryBest, extract_tasks, is_auto_scheduler_enabled
+from familyseer.meta_schedule.rpc import LocalRPCMeasureContext, RPCRunner
+from familyseer.meta_schedule.runner import LocalRunner
+from familyseer.meta_schedule.search_policy import (
+    FamilySketchPolicy,
+    PreloadMeasuredStates,
+    SearchPolicy,
+    SketchPolicy,
+)
+from familyseer.meta_schedule.search_task import (
+    HardwareParams,
+    SearchTask,
+    create_task,
+    make_workload_key,
+    register_workload,
+)
+from familyseer.meta_schedule.task_scheduler import TaskScheduler
+from familyseer.meta_schedule.tuning_options import TuningOptions
+
+__all__ = [
+    "ApplyHistoryBest",
+    "FamilySketchPolicy",
+    "HardwareParams",
+    "LocalBuilder",
+    "LocalRPCMeasureContext",
+    "LocalRunner",
+    "LogEstimatedLatency",
+    "MeasureCallback",
+    "MeasureErrorNo",
+    "MeasureInput",
+    "MeasureResult",
+    "PreloadMeasuredStates",
+    "PrintTableInfo",
+    "ProgramMeasurer",
+    "RPCRunner",
+    "RandomModel",
+    "RecordReader",
+    "RecordToFile",
+    "SearchPolicy",
+    "SearchTask",
+    "SketchPolicy",
+    "TaskScheduler",
+    "TaskSchedulerCallback",
+    "TuningOptions",
+    "XGBModel",
+    "create_task",
+    "extract_tasks",
+    "is_auto_scheduler_enabled",
+    "load_best_record",
+    "load_records",
+    "make_workload_key",
+    "register_workload",
+    "save_records",
+]
+

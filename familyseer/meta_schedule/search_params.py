@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parameters of a search policy under the names that ``tvm.auto_scheduler`` gave them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from familyseer.errors import InvalidInputError, UnsupportedError
+from familyseer.meta_schedule.space import Evolution
+
+__all__ = ["SearchParams"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchParams:
+    """The parameters of `SketchPolicy` under TVM's names, as far as MetaSchedule has them.
+
+    Parameters
+    ----------
+    eps_greedy
+        Share of random candidates in each round.
+    sample_init_use_measured_ratio
+        Share of the initial population taken from the best measured candidates.
+    evolutionary_search_population
+        Size of the population; None: eight per candidate to measure, from 64 to MetaSchedule's 512.
+    evolutionary_search_num_iters
+        Generations.
+    evolutionary_search_mutation_prob
+        Probability of a mutation.
+    """
+
+    eps_greedy: float = 0.05
+    sample_init_use_measured_ratio: float = 0.2
+    evolutionary_search_population: int | None = None
+    evolutionary_search_num_iters: int = 4
+    evolutionary_search_mutation_prob: float = 0.85
+
+    def __post_init__(self) -> None:
+        for name in ("eps_greedy", "sample_init_use_measured_ratio", "evolutionary_search_mutation_prob"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InvalidInputError(f"`{name}` must be from 0 to 1; got {getattr(self, name)!r}")
+        population, generations = self.evolutionary_search_population, self.evolutionary_search_num_iters
+        if population is not None and population < 2:
+            raise InvalidInputError(f"`evolutionary_search_population` must be at least 2; got {population!r}")
+        if generations < 0:
+            raise InvalidInputError(f"`evolutionary_search_num_iters` must be at least 0; got {generations!r}")
+
+    @classmethod
+    def parse(cls, params: Mapping[str, Any] | None) -> SearchParams:
+        """Read TVM's dictionary of parameters; what this engine cannot honour raises `UnsupportedError`."""
+        given = dict(params or {})
+        for name, value in given.items():
+            if name in _FIXED and value != _FIXED[name]:
+                raise UnsupportedError(
+                    f"`{name}` is fixed by MetaSchedule's schedule rules on this engine; got {value!r}. "
+                    "Leave it out, or give the task a space of your own with tvm.s_tir.meta_schedule rules."
+                )
+        known = {name: value for name, value in given.items() if name in cls.__dataclass_fields__}
+        unknown = sorted(set(given) - set(known) - set(_FIXED))
+        if unknown:
+            raise InvalidInputError(
+                f"search policy parameters must be among {sorted(cls.__dataclass_fields__)}; got {', '.join(unknown)}"
+            )
+        return cls(**known)
+
+    def evolution(self, num_measure: int) -> Evolution:
+        """Return how hard to search for `num_measure` candidates."""
+        population = self.evolutionary_search_population or min(512, max(64, 8 * num_measure))
+        return Evolution(
+            population=population,
+            generations=self.evolutionary_search_num_iters,
+            mutation_prob=self.evolutionary_search_mutation_prob,
+        )
+
+
+# TVM's defaults: a script that spells them out asks for nothing special.
+_FIXED = {
+    "retry_search_one_round_on_empty": 1,
+    "sample_init_min_population": 50,
+    "cpu_multi_level_tiling_structure": "SSRSRS",
+    "gpu_multi_level_tiling_structure": "SSSRRSRS",
+    "max_innermost_split_factor": 64,
+    "max_vectorize_size": 16,
+    "disable_change_compute_location": 0,
+}

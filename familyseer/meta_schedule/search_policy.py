@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Search policies: which candidates of a task to measure next."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import psutil
+import tvm
+from tvm.s_tir import Schedule
+
+from familyseer.cost_model import CostModel, RandomCostModel
+from familyseer.errors import InvalidInputError, UnsupportedError
+from familyseer.ledger import Ledger
+from familyseer.measure import MeasureResult
+from familyseer.meta_schedule.database.rebuild import rebuild_schedule
+from familyseer.meta_schedule.measure_record import MeasureInput, State
+from familyseer.meta_schedule.measurer import MeasureRequest, ProgramMeasurer
+from familyseer.meta_schedule.search_params import SearchParams
+from familyseer.meta_schedule.search_task import SearchTask
+from familyseer.meta_schedule.space import Evolution, ScheduleSpace, extract_features, module_hash
+from familyseer.records import MeasureRecord, RecordLog, for_target
+from familyseer.task import Task
+
+__all__ = [
+    "FamilySketchPolicy",
+    "NoSeeds",
+    "PreloadMeasuredStates",
+    "SearchPolicy",
+    "SeedSource",
+    "SketchPolicy",
+]
+
+logger = logging.getLogger(__name__)
+
+_REMEMBERED = 128  # traces of a task's best candidates, from which later populations grow
+_ATTEMPTS = 5  # how often a round that finds too few new candidates samples again
+_RELATIVES_ONLY_RANDOM = 0.25  # share of random candidates while only relatives' measurements guide the search
+
+
+class SearchPolicy:
+    """Proposes and measures candidates of one task.
+
+    Attributes
+    ----------
+    name, seed
+        What its records say of where they come from.
+    round
+        Number of the current round, from 0.
+    """
+
+    name = "search"
+    seed = 0
+    round = 0
+
+    def continue_search_one_round(
+        self, num_measure: int, measurer: ProgramMeasurer
+    ) -> tuple[list[MeasureInput], list[MeasureResult]]:
+        """Measure up to `num_measure` new candidates; none when the space holds no more."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class PreloadMeasuredStates:
+    """Start a policy from what a log says was measured.
+
+    Parameters
+    ----------
+    filename
+        A familyseer log.
+    """
+
+    filename: str
+
+
+class SeedSource(Protocol):
+    """Where a policy gets candidates from other than sampling and its own best."""
+
+    def seeds_for(self, task: Task, count: int) -> Sequence[str]:
+        """Return up to `count` traces, as JSON text, that may fit the task; best first."""
+
+
+class NoSeeds:
+    """The source of no seeds."""
+
+    def seeds_for(self, task: Task, count: int) -> Sequence[str]:
+        """Return nothing."""
+        return ()
+
+
+class SketchPolicy(SearchPolicy):
+    """Sample programs from the space of sketches and improve them by evolution, guided by a cost model.
+
+    Everything random follows from the seed, the task and the number of the round: the same measurements give the same
+    candidates, also after a resume.
+
+    Parameters
+    ----------
+    task
+        What to search for.
+    program_cost_model
+        Scores candidates; None means a `RandomCostModel`. An `XGBModel` or any `familyseer.cost_model.CostModel`.
+    params
+        TVM's dictionary of parameters, see `SearchParams`.
+    seed
+        None means 0.
+    verbose
+        0 for silence.
+    init_search_callbacks
+        `PreloadMeasuredStates` only.
+    """
+
+    name = "sketch"
+
+    def __init__(
+        self,
+        task: SearchTask,
+        program_cost_model: Any = None,
+        params: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        verbose: int = 1,
+        init_search_callbacks: Sequence[Any] | None = None,
+        *,
+        name: str | None = None,
+        described: Task | None = None,
+        ledger: Ledger | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.task = task
+        self.described = described or task.task
+        self.model = _learner(program_cost_model, seed or 0)
+        self.params = SearchParams.parse(params)
+        self.seed = seed or 0
+        self.verbose = verbose
+        self.name = name or self.name
+        self.ledger = ledger or Ledger()
+        self._threads = threads or psutil.cpu_count(logical=False) or 1
+        self._measured: set[int] = set()
+        self._best: list[tuple[float, int, str]] = []  # heap of (-cost, tie, trace)
+        self._own_samples = 0
+        for callback in init_search_callbacks or ():
+            if not isinstance(callback, PreloadMeasuredStates):
+                raise UnsupportedError(
+                    f"only PreloadMeasuredStates can be an init_search_callback on this engine; got {callback!r}. "
+                    "Custom sketch rules are MetaSchedule schedule rules."
+                )
+            self.restore(RecordLog(callback.filename).read().records)
+
+    def generate_sketches(self, print_for_debug: bool = False) -> list[Schedule]:
+        """Return the sketches of the task: schedules with their decisions open."""
+        sketches = self._space(self.params.evolution(64)).sketches
+        for position, sketch in enumerate(sketches if print_for_debug else ()):
+            logger.info("Sketch %d\n%s", position, sketch.trace)
+        return sketches
+
+    def sample_initial_population(self) -> list[Schedule]:
+        """Return the population that the next round starts from: the best measured, seeds and random ones."""
+        evolution = self.params.evolution(64)
+        measured, unmeasured = self._initial_population(self._space(evolution), evolution)
+        return [*measured, *unmeasured]
+
+    def evolutionary_search(self, init_populations: Sequence[Schedule], out_size: int) -> list[Schedule]:
+        """Return the `out_size` best-scored schedules of an evolution from `init_populations`."""
+        space = self._space(self.params.evolution(out_size))
+        return space.evolve(init_populations, out_size, self._predict)[:out_size]
+
+    def continue_search_one_round(
+        self, num_measure: int, measurer: ProgramMeasurer
+    ) -> tuple[list[MeasureInput], list[MeasureResult]]:
+        """Search, measure and learn for one round."""
+        with self.ledger.phase("search", self.described.key):
+            schedules = self.propose(num_measure)
+            inputs = [MeasureInput(self.task, State.of(self.task, schedule)) for schedule in schedules]
+            requests = [self._request(schedule) for schedule in schedules]
+        if not inputs:
+            return [], []
+
+        def report(position: int, result: MeasureResult) -> None:
+            for callback in measurer.callbacks:
+                callback(self, [inputs[position]], [result])
+
+        with self.ledger.phase("run", self.described.key):
+            results = measurer.measure(requests, report)
+        self.ledger.move("run", "build", self.described.key, measurer.seconds.build)
+        with self.ledger.phase("train", self.described.key):
+            self._learn(schedules, inputs, results)
+        self.round += 1
+        return inputs, results
+
+    def propose(self, num_measure: int) -> list[Schedule]:
+        """Return up to `num_measure` schedules never measured before; fewer or none when the space is explored."""
+        evolution = self.params.evolution(num_measure)
+        space = self._space(evolution)
+        if not space.has_choices:
+            return self._new(space.sketches, num_measure, set())
+        seen: set[int] = set()
+        if not self.model.is_trained(self.described.key):
+            picked = self._new(space.sample(num_measure), num_measure, seen)
+        else:
+            picked = self._evolved(space, evolution, num_measure, seen)
+        for _ in range(_ATTEMPTS):
+            if len(picked) >= num_measure:
+                break
+            picked += self._new(space.sample(2 * num_measure), num_measure - len(picked), seen)
+        return picked
+
+    def _evolved(self, space: ScheduleSpace, evolution: Evolution, num_measure: int, seen: set[int]) -> list[Schedule]:
+        measured, unmeasured = self._initial_population(space, evolution)
+        if not measured and not unmeasured:
+            return []
+        # Those measured before come back too: ask for as many more.
+        wanted = min(num_measure + len(self._measured), evolution.population)
+        bests = space.evolve([*measured, *unmeasured], max(wanted, num_measure), self._predict)
+        num_random = int(num_measure * self._random_share())
+        picked = self._new(bests, num_measure - num_random, seen)
+        order = np.random.default_rng([self.seed, self.round]).permutation(len(unmeasured))
+        return picked + self._new([unmeasured[i] for i in order], num_measure - len(picked), seen)
+
+    def _random_share(self) -> float:
+        return self.params.eps_greedy if self._own_samples else max(self.params.eps_greedy, _RELATIVES_ONLY_RANDOM)
+
+    def _initial_population(self, space: ScheduleSpace, evolution: Evolution) -> tuple[list[Schedule], list[Schedule]]:
+        """Return measured and unmeasured schedules to start from, together about a population."""
+        share = min(_REMEMBERED, int(evolution.population * self.params.sample_init_use_measured_ratio))
+        best = [trace for _, _, trace in sorted(self._best, reverse=True)[:share]]
+        measured = self._replay(best)
+        seeds = self._seeds(evolution.population - len(measured))
+        return measured, [*seeds, *space.sample(evolution.population - len(measured) - len(seeds))]
+
+    def _seeds(self, count: int) -> list[Schedule]:
+        """Return schedules that come from elsewhere; none here."""
+        return []
+
+    def _replay(self, traces: Sequence[str]) -> list[Schedule]:
+        """Apply traces; one that no longer fits is left out."""
+        schedules = []
+        for trace in traces:
+            try:
+                schedules.append(rebuild_schedule(self.task.mod, trace))
+            except InvalidInputError as err:
+                logger.warning("A recorded schedule of %s does not apply: %s", self.task.desc, err)
+        return schedules
+
+    def _new(self, schedules: Sequence[Schedule], count: int, seen: set[int]) -> list[Schedule]:
+        """Return the first `count` schedules neither measured before nor in `seen`, and add them to it."""
+        picked: list[Schedule] = []
+        for schedule in schedules:
+            if len(picked) >= count:
+                break
+            identity = module_hash(schedule)
+            if identity not in self._measured and identity not in seen:
+                seen.add(identity)
+                picked.append(schedule)
+        return picked
+
+    def _space(self, evolution: Evolution) -> ScheduleSpace:
+        entropy = hashlib.sha256(f"{self.seed}/{self.described.key}/{self.round}".encode()).digest()
+        return ScheduleSpace(
+            self.task.mod,
+            self.task.target,
+            seed=int.from_bytes(entropy[:8], "big"),
+            islands=min(self._threads, max(1, evolution.population // 16)),
+            evolution=evolution,
+        )
+
+    def _predict(self, features: Any) -> np.ndarray:
+        return np.asarray(self.model.predict(self.described.key, features))
+
+    def _request(self, schedule: Schedule) -> MeasureRequest:
+        return measure_request(self.described.key, self.task, schedule)
+
+    def _learn(
+        self, schedules: Sequence[Schedule], inputs: Sequence[MeasureInput], results: Sequence[MeasureResult]
+    ) -> None:
+        features = extract_features(self.task.mod, self.task.target, schedules, self._threads)
+        self._remember(schedules, [given.state.trace for given in inputs], results)
+        self.model.update(self.described.key, features, np.array([result.cost for result in results]))
+
+    def _remember(self, schedules: Sequence[Schedule], traces: Sequence[str], results: Sequence[MeasureResult]) -> None:
+        self._measured.update(map(module_hash, schedules))
+        self._own_samples += len(results)
+        for trace, result in zip(traces, results, strict=True):
+            if result.costs:
+                heapq.heappush(self._best, (-result.cost, -len(self._measured), trace))
+        while len(self._best) > _REMEMBERED:
+            heapq.heappop(self._best)
+
+    def restore(self, records: Sequence[MeasureRecord]) -> int:
+        """Take over what a log says was measured of this task for this target; return how many records that were.
+
+        Their programs are never measured again and the cost model learns from them. A trace that does not apply, for
+        instance because another TVM wrote it, is left out.
+        """
+        mine = [r for r in for_target(records, self.described.target) if r.task == self.described.key]
+        pairs = [(record, schedule) for record in mine for schedule in self._replay([record.trace])]
+        if pairs:
+            schedules = [schedule for _, schedule in pairs]
+            results = [record.result for record, _ in pairs]
+            self._remember(schedules, [record.trace for record, _ in pairs], results)
+            features = extract_features(self.task.mod, self.task.target, schedules, self._threads)
+            self.model.update(self.described.key, features, np.array([result.cost for result in results]))
+        self.round = max((record.round + 1 for record in mine), default=self.round)
+        return len(mine)
+
+
+class FamilySketchPolicy(SketchPolicy):
+    """A `SketchPolicy` of a task that has relatives.
+
+    Its cost model is the family's, so what a relative measured guides the first round already; and its population takes
+    in seeds, which come from relatives too.
+
+    Parameters
+    ----------
+    seeds
+        Where candidates other than sampled ones come from.
+    **options
+        As for `SketchPolicy`; ``program_cost_model`` is a `familyseer.cost_model.ModelBank`.
+    """
+
+    name = "sketch.xgb.family"
+
+    def __init__(
+        self, task: SearchTask, program_cost_model: Any = None, *, seeds: SeedSource | None = None, **options: Any
+    ) -> None:
+        super().__init__(task, program_cost_model, **options)
+        self._seed_source: SeedSource = seeds or NoSeeds()
+
+    def _seeds(self, count: int) -> list[Schedule]:
+        return self._replay(self._seed_source.seeds_for(self.described, count))[:count]
+
+
+def measure_request(key: str, task: SearchTask, schedule: Schedule) -> MeasureRequest:
+    """Return what the measurer needs of a schedule.
+
+    Layout rewriting changes the shapes of weights, so the arguments come from the scheduled module.
+    """
+    info = tvm.s_tir.meta_schedule.arg_info.ArgInfo.from_entry_func(schedule.mod, remove_preproc=True)
+    return MeasureRequest(
+        task_key=key, mod=schedule.mod, target=task.target, args_info=[entry.as_json() for entry in info]
+    )
+
+
+def _learner(program_cost_model: Any, seed: int) -> CostModel:
+    if program_cost_model is None:
+        return RandomCostModel(seed=seed)
+    learner = getattr(program_cost_model, "learner", program_cost_model)
+    if not isinstance(learner, CostModel):
+        raise InvalidInputError(
+            f"`program_cost_model` must be an XGBModel, a RandomModel or a familyseer.cost_model.CostModel; got {program_cost_model!r}"
+        )
+    return learner

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The schedules of one workload: sampled, evolved and replayed through TVM's own evolutionary search.
+
+TVM's search hands candidates to its threads in no fixed order, each thread with a random state of its own, so two runs with
+one seed differ. Here every thread evolves an island of its own in a single-threaded context: the same seed gives the same
+candidates, in the same time.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tvm_ffi
+from tvm import IRModule
+from tvm.ir.utils import derived_object
+from tvm.s_tir import Schedule
+from tvm.s_tir import meta_schedule as ms
+from tvm.target import Target
+
+from familyseer.features import FeatureSet
+
+__all__ = ["Evolution", "ScheduleSpace", "extract_features", "module_hash", "trace_json"]
+
+Predict = Callable[[FeatureSet], np.ndarray]
+
+# TVM's search reports every generation at level INFO; a tuning run has hundreds.
+_quiet = logging.getLogger("familyseer.tvm")
+_quiet.setLevel(logging.WARNING)
+
+_SAMPLING = ("SamplePerfectTile", "SampleCategorical", "SampleComputeLocation", "SamplePartitionedTile")
+_UNBOUNDED = 2**30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evolution:
+    """How hard one round of evolutionary search works.
+
+    Parameters
+    ----------
+    population
+        Schedules alive in one generation, over all islands.
+    generations
+        How often they are mutated and selected.
+    mutation_prob
+        Probability that a member of the next generation is a mutation and not a copy.
+    """
+
+    population: int = 512
+    generations: int = 4
+    mutation_prob: float = 0.85
+
+
+class ScheduleSpace:
+    """Every schedule that TVM's rules allow for one workload.
+
+    Parameters
+    ----------
+    mod
+        A normalized workload.
+    target
+        A resolved target.
+    seed
+        Start of all randomness; equal seeds give equal candidates.
+    islands
+        Number of populations that evolve side by side, one thread each.
+    evolution
+        How hard to search.
+    """
+
+    def __init__(self, mod: IRModule, target: Target, *, seed: int, islands: int = 1, evolution: Evolution) -> None:
+        self._evolution = evolution
+        self._predict: Predict | None = None
+        seeds = np.random.SeedSequence(seed).generate_state(islands).astype(np.int64) % (2**31 - 2) + 1
+        self._contexts = [self._context(mod, target, int(state), evolution.population // islands) for state in seeds]
+        self.sketches: list[Schedule] = list(self._contexts[0].generate_design_space())
+        model = _PredictBridge(self)
+        for context in self._contexts:
+            context.pre_tuning(_UNBOUNDED, _UNBOUNDED, self.sketches, ms.database.MemoryDatabase(), model)
+
+    def _context(self, mod: IRModule, target: Target, seed: int, population: int) -> ms.TuneContext:
+        strategy = ms.search_strategy.EvolutionarySearch(
+            population_size=max(2, population),
+            init_min_unmeasured=1,
+            genetic_num_iters=self._evolution.generations,
+            genetic_mutate_prob=self._evolution.mutation_prob,
+        )
+        return ms.TuneContext(
+            mod=mod,
+            target=target,
+            space_generator="post-order-apply",
+            search_strategy=strategy,
+            rand_state=seed,
+            num_threads=1,
+            logger=_quiet,
+        )
+
+    @property
+    def has_choices(self) -> bool:
+        """Whether there is anything to tune: a sketch that leaves a decision open."""
+        return any(inst.kind.name in _SAMPLING for sketch in self.sketches for inst in sketch.trace.insts)
+
+    def sample(self, count: int) -> list[Schedule]:
+        """Draw about `count` random schedules that pass TVM's checks; fewer when many do not."""
+        sample = ms._ffi_api.SearchStrategyEvolutionarySearchSampleInitPopulation
+        return self._spread(lambda context, n: sample(context.search_strategy, n), _shares(count, len(self._contexts)))
+
+    def evolve(self, population: Sequence[Schedule], count: int, predict: Predict) -> list[Schedule]:
+        """Return up to `count` schedules that `predict` scores highest after evolution, best of each island first.
+
+        Parameters
+        ----------
+        population
+            Where to start; dealt to the islands in turn.
+        count
+            Schedules wanted; those already measured are not left out here.
+        predict
+            Scores of n programs, shape (n,), higher is better, none negative.
+        """
+        evolve = ms._ffi_api.SearchStrategyEvolutionarySearchEvolveWithCostModel
+        islands = [list(population[i :: len(self._contexts)]) for i in range(len(self._contexts))]
+        dealt = {id(context): island for context, island in zip(self._contexts, islands, strict=True)}
+        self._predict = predict
+        try:
+            return self._spread(
+                lambda context, n: evolve(context.search_strategy, self._fill(dealt[id(context)]), n),
+                _shares(count, len(self._contexts)),
+            )
+        finally:
+            self._predict = None
+
+    def _fill(self, island: list[Schedule]) -> list[Schedule]:
+        """Repeat a short population: TVM's sampler assumes that it is as large as announced."""
+        size = max(2, self._evolution.population // len(self._contexts))
+        return [island[i % len(island)] for i in range(max(size, len(island)))] if island else []
+
+    def _spread(
+        self, work: Callable[[ms.TuneContext, int], Sequence[Schedule]], shares: Sequence[int]
+    ) -> list[Schedule]:
+        """Run `work` on every island in a thread of its own and interleave what they return."""
+        with ThreadPoolExecutor(len(self._contexts)) as pool:
+            found = [
+                list(part)
+                for part in pool.map(
+                    lambda pair: work(*pair) if pair[1] else [], zip(self._contexts, shares, strict=True)
+                )
+            ]
+        longest = max(map(len, found))
+        return [part[i] for i in range(longest) for part in found if i < len(part)]
+
+
+def _shares(count: int, parts: int) -> list[int]:
+    return [count // parts + (i < count % parts) for i in range(parts)]
+
+
+@derived_object
+class _PredictBridge(ms.cost_model.PyCostModel):
+    """What TVM's search takes for a cost model: it hands the features on."""
+
+    def __init__(self, space: ScheduleSpace) -> None:
+        super().__init__()
+        self._space = space
+
+    def predict(self, context: ms.TuneContext, candidates: Sequence[ms.MeasureCandidate]) -> np.ndarray:
+        features = _features(context, list(candidates))
+        predict = self._space._predict
+        assert predict is not None
+        return np.ascontiguousarray(predict(features), dtype="float64")
+
+
+_EXTRACTOR: list[Any] = []
+
+
+def _features(context: ms.TuneContext, candidates: list[ms.MeasureCandidate]) -> FeatureSet:
+    if not _EXTRACTOR:
+        _EXTRACTOR.append(ms.feature_extractor.PerStoreFeature())
+    rows = _EXTRACTOR[0].extract_from(context, candidates)
+    return FeatureSet.from_arrays([row.numpy() for row in rows])
+
+
+def extract_features(mod: IRModule, target: Target, schedules: Sequence[Schedule], threads: int) -> FeatureSet:
+    """Return the per-store features of scheduled programs of one workload."""
+    context = ms.TuneContext(mod=mod, target=target, num_threads=threads, logger=_quiet)
+    return _features(context, [ms.MeasureCandidate(schedule, []) for schedule in schedules])
+
+
+def trace_json(schedule: Schedule) -> Any:
+    """Write the trace of a schedule as plain lists, numbers and strings."""
+    return json.loads(json.dumps(schedule.trace.as_json(), default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    """Turn a TVM container or constant into a plain one."""
+    return value.value if hasattr(value, "value") else list(value)
+
+
+def module_hash(schedule: Schedule) -> int:
+    """Hash a scheduled program, to tell whether it was measured before."""
+    return int(tvm_ffi.structural_hash(schedule.mod))

@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`TaskScheduler` as ``tvm.auto_scheduler`` has it: it tunes many tasks, one round of one task at a time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from familyseer.cost_model import CostModel, ModelBank, RandomCostModel, XGBCostModel
+from familyseer.errors import InvalidInputError, LogError
+from familyseer.families.keys import PolicyName, partition_tasks
+from familyseer.families.partition import Partition
+from familyseer.ledger import Ledger
+from familyseer.meta_schedule.callbacks import LogEstimatedLatency, PrintTableInfo, TaskSchedulerCallback
+from familyseer.meta_schedule.measurer import ProgramMeasurer
+from familyseer.meta_schedule.search_policy import FamilySketchPolicy, SearchPolicy, SeedSource, SketchPolicy
+from familyseer.meta_schedule.search_task import SearchTask
+from familyseer.meta_schedule.tuning_options import TuningOptions
+from familyseer.records import UNTUNED, MeasureRecord, RecordLog, same_target
+from familyseer.schedulers import GradientScheduler, RoundRobinScheduler
+from familyseer.schedulers import TaskScheduler as Strategy
+from familyseer.schedulers.base import Objective, TaskState, weighted_sum
+from familyseer.task import Task
+from familyseer.tuner import RoundOutcome, Tuner, TuningSummary
+
+__all__ = ["TaskScheduler"]
+
+logger = logging.getLogger(__name__)
+
+_STRATEGIES = ("gradient", "round-robin")
+
+
+class TaskScheduler:
+    """Share a budget of measurements among tasks so that the objective falls as fast as possible.
+
+    Parameters
+    ----------
+    tasks
+        What to tune, all for one target.
+    task_weights
+        How often each task is called; None: once each.
+    objective_func
+        What to minimise, of the latencies of all tasks in seconds; None: the weighted sum.
+    strategy
+        ``"gradient"`` or ``"round-robin"``.
+    load_model_file
+        A cost model to start from if it exists, written at the end: a file for ``sketch.xgb``, a folder with a file per
+        family for the family policies.
+    load_log_file
+        A log to resume from if it exists: its measurements count towards the budget, are not repeated, and restore
+        models and scheduler.
+    alpha, beta, gamma, backward_window_size
+        Of the gradient strategy, see `familyseer.schedulers.GradientScheduler`.
+    callbacks
+        None: `PrintTableInfo` and ``LogEstimatedLatency("total_latency.tsv")``.
+    seed
+        Of everything random (not in TVM, which draws one).
+    seeds
+        Where family policies get candidates from other than sampled ones (not in TVM); None: nowhere.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[SearchTask],
+        task_weights: Sequence[float] | None = None,
+        objective_func: Callable[[list[float]], object] | None = None,
+        strategy: str = "gradient",
+        load_model_file: str | os.PathLike[str] | None = None,
+        load_log_file: str | os.PathLike[str] | None = None,
+        alpha: float = 0.2,
+        beta: float = 2,
+        gamma: float = 0.5,
+        backward_window_size: int = 3,
+        callbacks: Sequence[TaskSchedulerCallback] | None = None,
+        *,
+        seed: int = 0,
+        seeds: SeedSource | None = None,
+    ) -> None:
+        self.tasks = list(tasks)
+        weights = _weights(self.tasks, task_weights)
+        self.described = tuple(replace(task.task, weight=w) for task, w in zip(self.tasks, weights, strict=True))
+        if len({task.target for task in self.described}) > 1:
+            raise InvalidInputError("`tasks` must all be for one target; tune each target by itself")
+        if strategy not in _STRATEGIES:
+            raise InvalidInputError(f"`strategy` must be one of {', '.join(_STRATEGIES)}; got {strategy!r}")
+        self.objective_func = Objective(objective_func) if objective_func else weighted_sum(weights)
+        self.strategy = strategy
+        self.load_model_file = Path(load_model_file) if load_model_file is not None else None
+        self.load_log_file = Path(load_log_file) if load_log_file is not None else None
+        self.alpha, self.beta, self.gamma = alpha, beta, gamma
+        self.backward_window_size = backward_window_size
+        self.callbacks = (
+            list(callbacks) if callbacks is not None else [PrintTableInfo(), LogEstimatedLatency("total_latency.tsv")]
+        )
+        self.seed = seed
+        self.ledger = Ledger()
+        self.search_policies: list[SearchPolicy] = []
+        self.model: CostModel | None = None
+        self.tune_option = TuningOptions(num_measure_trials=1)
+        self.tic = time.time()
+        self._seeds = seeds
+        self._tuner: Tuner | None = None
+        self._make_strategy()  # so that wrong parameters fail here
+
+    def tune(
+        self,
+        tune_option: TuningOptions,
+        search_policy: str | Sequence[SearchPolicy] = "default",
+        search_policy_params: Mapping[str, Any] | None = None,
+        adaptive_training: bool = False,
+        per_task_early_stopping: int | None = None,
+    ) -> TuningSummary:
+        """Tune all tasks until the budget is spent or nothing is left to gain.
+
+        Parameters
+        ----------
+        tune_option
+            How much to measure, and with what.
+        search_policy
+            ``"sketch.xgb.family_op"`` and its like, see `familyseer.families.keys.POLICY_NAMES`; ``"default"`` means
+            ``"sketch.xgb"``, as in TVM. Or one policy per task.
+        search_policy_params
+            See `familyseer.meta_schedule.search_params.SearchParams`.
+        adaptive_training
+            Train a cost model only when a fifth more was measured.
+        per_task_early_stopping
+            Give a task up when nothing improved in so many of its trials; None: never.
+
+        Returns
+        -------
+        TuningSummary
+            Why it ended and what it took (TVM returns nothing).
+        """
+        if not isinstance(tune_option, TuningOptions):
+            raise InvalidInputError(f"`tune_option` must be TuningOptions; got {tune_option!r}")
+        self.tune_option, self.tic, self.ledger = tune_option, time.time(), Ledger()
+        self._tuner = self._make_tuner(tune_option, per_task_early_stopping)
+        self.search_policies = self._make_policies(search_policy, search_policy_params, adaptive_training)
+        started: list[Any] = []
+        try:
+            for callback in tune_option.measure_callbacks:
+                getattr(callback, "start", lambda: None)()
+                started.append(callback)
+            self._restore()
+            with ProgramMeasurer(
+                tune_option.builder, tune_option.runner, tune_option.measure_callbacks, tune_option.verbose
+            ) as self.measurer:
+                return self._tuner.run()
+        finally:
+            for callback in started:
+                getattr(callback, "finish", lambda: None)()
+            self._save_model()
+
+    def _make_tuner(self, tune_option: TuningOptions, per_task_early_stopping: int | None) -> Tuner:
+        return Tuner(
+            self.described,
+            self._run_round,
+            self._make_strategy(),
+            num_measure_trials=tune_option.num_measure_trials,
+            num_measures_per_round=tune_option.num_measures_per_round,
+            objective=self.objective_func,
+            early_stopping=tune_option.early_stopping,
+            per_task_early_stopping=per_task_early_stopping,
+            before_round=lambda index: self._tell("pre_tune", index),
+            after_round=lambda index, outcome: self._tell("post_tune", index),
+            ledger=self.ledger,
+        )
+
+    def _make_strategy(self) -> Strategy:
+        if self.strategy == "round-robin":
+            return RoundRobinScheduler()
+        return GradientScheduler(
+            self.objective_func,
+            alpha=self.alpha,
+            beta=self.beta,
+            gamma=self.gamma,
+            backward_window_size=self.backward_window_size,
+            rng=np.random.default_rng(self.seed),
+        )
+
+    def _tell(self, moment: str, index: int) -> None:
+        for callback in self.callbacks:
+            getattr(callback, moment)(self, index)
+
+    def _run_round(self, index: int, num_measure: int) -> RoundOutcome:
+        inputs, results = self.search_policies[index].continue_search_one_round(num_measure, self.measurer)
+        return RoundOutcome(results=results, exhausted=not inputs)
+
+    def _make_policies(
+        self, search_policy: str | Sequence[SearchPolicy], params: Mapping[str, Any] | None, adaptive_training: bool
+    ) -> list[SearchPolicy]:
+        if not isinstance(search_policy, str):
+            policies = list(search_policy)
+            if len(policies) != len(self.tasks) or not all(isinstance(p, SearchPolicy) for p in policies):
+                raise InvalidInputError(
+                    f"`search_policy` must be a name or one SearchPolicy per task ({len(self.tasks)}); got {search_policy!r}"
+                )
+            for policy in policies:
+                policy.ledger = self.ledger  # type: ignore[attr-defined]
+            return policies
+        name = PolicyName.parse(search_policy)
+        self.partition: Partition = partition_tasks(name, self.described)
+        self.model = self._make_model(name, self.partition, adaptive_training)
+        return [
+            self._make_policy(name, task, described, params)
+            for task, described in zip(self.tasks, self.described, strict=True)
+        ]
+
+    def _make_policy(
+        self, name: PolicyName, task: SearchTask, described: Task, params: Mapping[str, Any] | None
+    ) -> SearchPolicy:
+        options: dict[str, Any] = {
+            "params": params,
+            "seed": self.seed,
+            "verbose": self.tune_option.verbose,
+            "name": str(name),
+            "described": described,
+            "ledger": self.ledger,
+        }
+        if name.family == "shared":
+            return SketchPolicy(task, self.model, **options)
+        return FamilySketchPolicy(task, self.model, seeds=self._seeds, **options)
+
+    def _make_model(self, name: PolicyName, partition: Partition, adaptive_training: bool) -> CostModel:
+        if name.model == "random":
+            return RandomCostModel(seed=self.seed)
+        model: CostModel = XGBCostModel(seed=self.seed, adaptive_training=adaptive_training)
+        if name.family != "shared":
+            model = ModelBank(
+                partition.labels(), lambda: XGBCostModel(seed=self.seed, adaptive_training=adaptive_training)
+            )
+        if self.load_model_file is not None and self.load_model_file.exists():
+            model.load(self.load_model_file)
+        return model
+
+    def _save_model(self) -> None:
+        if self.load_model_file is not None and self.model is not None:
+            self.model.save(self.load_model_file)
+
+    def _restore(self) -> None:
+        """Take over what the log says was measured."""
+        if self.load_log_file is None:
+            return
+        assert self._tuner is not None
+        records = _usable(RecordLog(self.load_log_file).read().records, self.described[0].target, self.load_log_file)
+        index_of = {task.key: index for index, task in enumerate(self.described)}
+        rounds = [
+            (index_of[key], list(group))
+            for (key, _), group in groupby(records, key=lambda record: (record.task, record.round))
+            if key in index_of
+        ]
+        for index, group in rounds:
+            policy = self.search_policies[index]
+            if isinstance(policy, SketchPolicy):
+                policy.restore(group)
+        self._tuner.restore([(index, [record.result for record in group]) for index, group in rounds])
+
+    @property
+    def states(self) -> tuple[TaskState, ...]:
+        """How far each task is."""
+        return self._tuner.states if self._tuner else tuple(TaskState(key=task.key) for task in self.described)
+
+    @property
+    def task_cts(self) -> list[int]:
+        """Rounds of each task."""
+        return [state.rounds for state in self.states]
+
+    @property
+    def task_best_cts(self) -> list[int]:
+        """Round in which each task's best latency was found."""
+        return [state.best_round for state in self.states]
+
+    @property
+    def task_costs_history(self) -> list[list[float]]:
+        """Best latency of each task after each of its rounds."""
+        return [list(state.history) for state in self.states]
+
+    @property
+    def best_costs(self) -> np.ndarray:
+        """Best latency of each task in seconds, shape (t,); 1e10 where there is none."""
+        return np.array([state.best_cost for state in self.states])
+
+    @property
+    def dead_tasks(self) -> set[int]:
+        """Tasks that were given up."""
+        return set(self._tuner.retired) if self._tuner else set()
+
+    @property
+    def ct(self) -> int:
+        """Trials so far, those of a resumed log included."""
+        return self._tuner.trials if self._tuner else 0
+
+    @property
+    def best_ct(self) -> int:
+        """Trials at which the objective last improved."""
+        return self._tuner.best_trial if self._tuner else 0
+
+    @property
+    def cur_score(self) -> float:
+        """The objective of the best latencies; 1e10 while a task has none."""
+        return self._tuner.score if self._tuner else 1e10
+
+    @property
+    def num_measures_per_round(self) -> int:
+        """Candidates of a round."""
+        return self._tuner.num_measures_per_round if self._tuner else self.tune_option.num_measures_per_round
+
+
+def _weights(tasks: Sequence[SearchTask], weights: Sequence[float] | None) -> list[float]:
+    if not tasks:
+        raise InvalidInputError("`tasks` must hold at least one task; got 0. The network may have nothing to tune.")
+    strange = [task for task in tasks if not isinstance(task, SearchTask)]
+    if strange:
+        raise InvalidInputError(f"`tasks` must be SearchTasks; got {strange[0]!r}")
+    if weights is None:
+        return [1.0] * len(tasks)
+    if len(weights) != len(tasks):
+        raise InvalidInputError(f"`task_weights` must hold one weight per task ({len(tasks)}); got {len(weights)}")
+    return [float(weight) for weight in weights]
+
+
+def _usable(records: Sequence[MeasureRecord], target: str, path: Path) -> list[MeasureRecord]:
+    """Return the trials for this target; refuse a log that holds those of others only."""
+    trials = [record for record in records if record.policy != UNTUNED]
+    usable = [record for record in trials if same_target(record.target, target)]
+    if trials and not usable:
+        raise LogError(
+            f"the log {str(path)!r} must be of target {target}; its {len(trials)} records are for {trials[0].target}. "
+            "Choose another log for this target."
+        )
+    if len(usable) < len(trials):
+        logger.warning("%d records of %s are for another target and are left out", len(trials) - len(usable), path)
+    return usable

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`TuningOptions` as ``tvm.auto_scheduler`` has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from familyseer.errors import InvalidInputError
+from familyseer.ledger import Budget, whole_number
+from familyseer.meta_schedule.builder import LocalBuilder
+from familyseer.meta_schedule.measure_record import MeasureCallback
+from familyseer.meta_schedule.runner import LocalRunner, ProgramRunner
+
+__all__ = ["TuningOptions"]
+
+
+class TuningOptions:
+    """How much to measure, and with what.
+
+    Parameters
+    ----------
+    num_measure_trials
+        Candidates to measure in all, at least 1. (TVM took 0 for "search without measuring", which has no use here.)
+    early_stopping
+        Stop when nothing improved in so many trials; None: never.
+    num_measures_per_round
+        Candidates of one round.
+    verbose
+        0 for silence.
+    builder
+        ``"local"`` or a `LocalBuilder`.
+    runner
+        ``"local"``, a `LocalRunner` or an `RPCRunner`.
+    measure_callbacks
+        For instance ``[RecordToFile("tuning.json")]``; None: nothing is recorded.
+    """
+
+    def __init__(
+        self,
+        num_measure_trials: int = 0,
+        early_stopping: int | None = None,
+        num_measures_per_round: int = 64,
+        verbose: int = 1,
+        builder: LocalBuilder | str = "local",
+        runner: ProgramRunner | str = "local",
+        measure_callbacks: Sequence[MeasureCallback] | None = None,
+    ) -> None:
+        self.num_measure_trials = Budget(num_measure_trials).max_trials
+        self.early_stopping = (
+            -1 if early_stopping is None else whole_number("early_stopping", early_stopping, at_least=-1)
+        )
+        self.num_measures_per_round = whole_number("num_measures_per_round", num_measures_per_round, at_least=1)
+        self.verbose = whole_number("verbose", verbose, at_least=0)
+        self.builder = LocalBuilder() if isinstance(builder, str) and builder == "local" else builder
+        self.runner = LocalRunner() if isinstance(runner, str) and runner == "local" else runner
+        if not isinstance(self.builder, LocalBuilder):
+            raise InvalidInputError(f"`builder` must be 'local' or a LocalBuilder; got {builder!r}")
+        if not isinstance(self.runner, ProgramRunner):
+            raise InvalidInputError(f"`runner` must be 'local', a LocalRunner or an RPCRunner; got {runner!r}")
+        self.measure_callbacks = tuple(measure_callbacks or ())

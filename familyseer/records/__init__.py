@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The truth of a tuning run: an append-only JSON-lines log of everything that was measured."""
+
+from __future__ import annotations
+
+from familyseer.records.canonical import canonical_json, canonical_target, same_target, trace_digest
+from familyseer.records.lines import (
+    FORMAT_VERSION,
+    UNTUNED,
+    MeasureRecord,
+    WorkloadRecord,
+    decode_line,
+    encode_line,
+)
+from familyseer.records.log import RecordLog
+from familyseer.records.reading import LogContents, LogEntry, QuarantinedLine
+from familyseer.records.select import best_per_task, for_target
+
+__all__ = [
+    "FORMAT_VERSION",
+    "UNTUNED",
+    "LogContents",
+    "LogEntry",
+    "MeasureRecord",
+    "QuarantinedLine",
+    "RecordLog",
+    "WorkloadRecord",
+    "best_per_task",
+    "canonical_json",
+    "canonical_target",
+    "decode_line",
+    "encode_line",
+    "for_target",
+    "same_target",
+    "trace_digest",
+]

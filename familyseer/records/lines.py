@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two kinds of lines of a tuning log and their exact JSON form.
+
+A ``workload`` line tells how to rebuild a task, a ``measure`` line what one candidate gave.
+Workloads and traces are text that only the engine which wrote them can read; nothing here needs TVM.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from sys import float_info
+from typing import Any, TypeVar
+
+from familyseer.errors import InvalidInputError, LogError
+from familyseer.measure import MeasureErrorNo, MeasureResult
+from familyseer.records.canonical import canonical_json, canonical_target, parse_json
+from familyseer.task import Task, TaskKey
+
+__all__ = [
+    "FORMAT_VERSION",
+    "UNTUNED",
+    "MeasureRecord",
+    "WorkloadRecord",
+    "decode_line",
+    "encode_line",
+]
+
+FORMAT_VERSION = 1
+"""Version of the line format that this module writes, and the newest that it reads."""
+
+UNTUNED = "untuned"
+"""Policy name of the measurement of an unscheduled program: a yardstick, no trial."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadRecord:
+    """What rebuilds a task.
+
+    Parameters
+    ----------
+    task
+        The task as the method sees it.
+    workload
+        The computation as the engine serialises it (``tvm.ir.save_json`` of the IRModule).
+    """
+
+    task: Task
+    workload: str
+
+    def __post_init__(self) -> None:
+        if not self.workload:
+            raise InvalidInputError(f"`workload` of task {self.task.name!r} must be a non-empty text; got ''")
+        canonical_target(self.task.target)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureRecord:
+    """One measured candidate.
+
+    Parameters
+    ----------
+    task
+        Key of the task.
+    target
+        The compilation target as canonical JSON.
+    trace
+        The schedule as canonical JSON text, instructions and decisions.
+        It stays text, since the parsed values take many times the memory and the engine applies only a few.
+    result
+        What measuring it gave.
+    policy
+        Name of the search policy that proposed it.
+    seed
+        Seed of the run.
+    round
+        Number of the task's round, from 0.
+    tvm_version
+        Version of the TVM that built it.
+    """
+
+    task: TaskKey
+    target: str
+    trace: str
+    result: MeasureResult
+    policy: str = ""
+    seed: int = 0
+    round: int = 0
+    tvm_version: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.task:
+            raise InvalidInputError("`task` must be the key of a task; got ''")
+        if not isinstance(self.trace, str):
+            raise InvalidInputError(
+                f"`trace` must be JSON text; got {type(self.trace).__name__}. Use `canonical_json`."
+            )
+        canonical_target(self.target)
+        if not all(isfinite(cost) and cost > 0 for cost in self.result.costs):
+            raise InvalidInputError(f"`costs` must be finite numbers > 0; got {self.result.costs!r}")
+
+    @property
+    def valid(self) -> bool:
+        """Whether the candidate ran."""
+        return bool(self.result.costs)
+
+    @property
+    def cost(self) -> float:
+        """Median latency in seconds; `INVALID_COST` when it failed."""
+        return self.result.cost
+
+
+def encode_line(record: WorkloadRecord | MeasureRecord) -> bytes:
+    r"""Return the line of `record`: ASCII, one ``\n``, at its end.
+
+    Raises
+    ------
+    InvalidInputError
+        A number is NaN or infinite, or the trace is not JSON.
+    """
+    body = _workload_fields(record) if isinstance(record, WorkloadRecord) else _measure_fields(record)
+    try:
+        return (json.dumps(body, separators=(",", ":"), allow_nan=False) + "\n").encode("ascii")
+    except ValueError as err:
+        raise InvalidInputError(f"a record must hold finite numbers only; got {record!r}") from err
+
+
+def _workload_fields(record: WorkloadRecord) -> dict[str, Any]:
+    task = record.task
+    return {
+        "v": FORMAT_VERSION,
+        "kind": "workload",
+        "task": task.key,
+        "name": task.name,
+        "target": task.target,
+        "weight": task.weight,
+        "flops": task.flops,
+        "operator": task.operator,
+        "structure": task.structure,
+        "workload": record.workload,
+    }
+
+
+def _measure_fields(record: MeasureRecord) -> dict[str, Any]:
+    result = record.result
+    return {
+        "v": FORMAT_VERSION,
+        "kind": "measure",
+        "task": record.task,
+        "target": record.target,
+        "costs": list(result.costs),
+        "error": result.error_no.name,
+        "message": result.error_msg,
+        "time": result.timestamp,
+        "build": result.build_seconds,
+        "run": result.run_seconds,
+        "policy": record.policy,
+        "seed": record.seed,
+        "round": record.round,
+        "tvm": record.tvm_version,
+        "trace": parse_json(record.trace),
+    }
+
+
+def decode_line(line: bytes) -> WorkloadRecord | MeasureRecord:
+    """Return the record that `line` holds; unknown extra fields are ignored.
+
+    Raises
+    ------
+    InvalidInputError
+        The line is damaged or not one of ours; the text says how.
+    LogError
+        The line is of a newer format version.
+    """
+    fields = parse_json(line)
+    if not isinstance(fields, dict) or type(fields.get("v")) is not int:
+        raise InvalidInputError(_foreign(fields))
+    version = fields["v"]
+    if version > FORMAT_VERSION:
+        raise LogError(
+            f"the log is of format version {version}; this familyseer understands up to {FORMAT_VERSION}. "
+            "Upgrade familyseer to read it."
+        )
+    decoders: dict[object, Callable[[Mapping[str, Any]], WorkloadRecord | MeasureRecord]]
+    decoders = {"workload": _to_workload, "measure": _to_measure}
+    kind = fields.get("kind")
+    if version != FORMAT_VERSION or kind not in ("workload", "measure"):
+        raise InvalidInputError(f"unknown line: v={version}, kind={kind!r}")
+    return decoders[kind](fields)
+
+
+def _foreign(fields: object) -> str:
+    """Name the tool that wrote a line which is not ours, where it can be told."""
+    if isinstance(fields, dict) and {"i", "r", "v"} <= fields.keys():
+        return (
+            "this is a log of tvm.auto_scheduler (Ansor), whose schedules only TVM ≤ 0.19 can rebuild. "
+            "Use it there, or tune anew"
+        )
+    if isinstance(fields, list) and len(fields) == 2 and isinstance(fields[0], int | str):
+        return (
+            "this is a file of a MetaSchedule JSON database. "
+            "Convert its folder with familyseer.meta_schedule.database.import_database"
+        )
+    return "not a line of a familyseer log"
+
+
+def _field(fields: Mapping[str, Any], name: str, kind: type[_T]) -> _T:
+    """Return a field, which must be of the right type."""
+    value = fields.get(name)
+    if type(value) is kind:
+        return value
+    raise InvalidInputError(f"`{name}` must be {kind.__name__}; got {_shown(value)}")
+
+
+def _number(name: str, value: object) -> float:
+    """Return a finite number as a float; an integer serves."""
+    if type(value) in (int, float) and -float_info.max <= value <= float_info.max:  # type: ignore[operator]
+        return float(value)  # type: ignore[arg-type]
+    raise InvalidInputError(f"`{name}` must be a finite number; got {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _to_workload(fields: Mapping[str, Any]) -> WorkloadRecord:
+    text = {name: _field(fields, name, str) for name in ("name", "target", "operator", "structure")}
+    task = Task(
+        key=_field(fields, "task", str),
+        weight=_number("weight", fields.get("weight")),
+        flops=_number("flops", fields.get("flops")),
+        **text,
+    )
+    return WorkloadRecord(task=task, workload=_field(fields, "workload", str))
+
+
+def _to_measure(fields: Mapping[str, Any]) -> MeasureRecord:
+    if "trace" not in fields:
+        raise InvalidInputError("`trace` is missing")
+    return MeasureRecord(
+        task=_field(fields, "task", str),
+        target=_field(fields, "target", str),
+        trace=canonical_json(fields["trace"]),
+        result=_to_result(fields),
+        policy=_field(fields, "policy", str),
+        seed=_field(fields, "seed", int),
+        round=_field(fields, "round", int),
+        tvm_version=_field(fields, "tvm", str),
+    )
+
+
+def _to_result(fields: Mapping[str, Any]) -> MeasureResult:
+    costs = _field(fields, "costs", list)
+    error = _field(fields, "error", str)
+    if error not in MeasureErrorNo.__members__:
+        raise InvalidInputError(f"`error` must be one of {', '.join(MeasureErrorNo.__members__)}; got {_shown(error)}")
+    return MeasureResult(
+        costs=tuple(_number("costs", cost) for cost in costs),
+        error_no=MeasureErrorNo[error],
+        error_msg=_field(fields, "message", str),
+        timestamp=_number("time", fields.get("time")),
+        build_seconds=_number("build", fields.get("build")),
+        run_seconds=_number("run", fields.get("run")),
+    )

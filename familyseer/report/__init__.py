@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a tuning log says, as rows and as plain text, from records alone."""
+
+from __future__ import annotations
+
+from familyseer.report.diagnosis import failure_diagnosis
+from familyseer.report.rows import (
+    GainRow,
+    TaskRow,
+    Totals,
+    gain_rows,
+    gain_totals,
+    task_rows,
+    totals,
+    uncovered,
+    untuned_latencies,
+)
+from familyseer.report.text import FAILURE_WORDS, render_gains, render_tasks
+
+__all__ = [
+    "FAILURE_WORDS",
+    "GainRow",
+    "TaskRow",
+    "Totals",
+    "failure_diagnosis",
+    "gain_rows",
+    "gain_totals",
+    "render_gains",
+    "render_tasks",
+    "task_rows",
+    "totals",
+    "uncovered",
+    "untuned_latencies",
+]

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Schedulers: which task gets the next round of measurements."""
+
+from __future__ import annotations
+
+from familyseer.schedulers.base import Objective, TaskScheduler, TaskState, similarity_label, weighted_sum
+from familyseer.schedulers.gradient import GradientScheduler
+from familyseer.schedulers.round_robin import RoundRobinScheduler
+
+__all__ = [
+    "GradientScheduler",
+    "Objective",
+    "RoundRobinScheduler",
+    "TaskScheduler",
+    "TaskState",
+    "similarity_label",
+    "weighted_sum",
+]
