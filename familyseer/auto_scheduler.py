@@ -15,6 +15,7 @@ from familyseer.meta_schedule.measure_record import (
     MeasureInput,
     RecordReader,
     RecordToFile,
+    State,
     load_best_record,
     load_records,
     save_records,
@@ -61,6 +62,7 @@ __all__ = [
     "SearchPolicy",
     "SearchTask",
     "SketchPolicy",
+    "State",
     "TaskScheduler",
     "TaskSchedulerCallback",
     "TuningOptions",
@@ -74,4 +76,3 @@ __all__ = [
     "register_workload",
     "save_records",
 ]
-

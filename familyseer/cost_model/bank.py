@@ -7,13 +7,13 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from familyseer.cost_model.base import CostModel
 from familyseer.cost_model.files import write_atomically
@@ -146,6 +146,11 @@ class ModelBank(CostModel):
             absent=tuple(sorted(self._models.keys() - saved)),
             unused=tuple(sorted(saved - self._models.keys())),
         )
+
+    def update_many(self, batches: Sequence[tuple[TaskKey, FeatureSet, ArrayLike]]) -> None:
+        """Learn batches, each family's in their order."""
+        for label, model in self._models.items():
+            model.update_many([batch for batch in batches if self._label_of.get(batch[0]) == label])
 
     def _update(self, task_key: TaskKey, features: FeatureSet, costs: NDArray[np.float64]) -> None:
         self.model_of(task_key).update(task_key, features, costs)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,13 +42,15 @@ class CostModel(ABC):
         InvalidInputError
             When the lengths differ, or the features have another length than those seen before.
         """
-        seconds = np.array(costs, dtype=np.float64)
-        if seconds.shape != (len(features),):
-            raise InvalidInputError(
-                f"`costs` must hold one latency per program; got shape {seconds.shape!r} for {len(features)} programs"
-            )
-        seconds[~((seconds > 0) & (seconds < INVALID_COST))] = np.inf
-        self._update(task_key, features, seconds)
+        self._update(task_key, features, _seconds(features, costs))
+
+    def update_many(self, batches: Sequence[tuple[TaskKey, FeatureSet, ArrayLike]]) -> None:
+        """Learn batches as `update` would one after another, in less time where training in between changes nothing.
+
+        This is how a resumed run gets back the model that it had.
+        """
+        for task_key, features, costs in batches:
+            self.update(task_key, features, costs)
 
     def predict(self, task_key: TaskKey, features: FeatureSet) -> NDArray[np.float64]:
         """Return (n,) scores ≥ 0, higher is better: the guessed best latency of the task over the program's.
@@ -87,6 +90,17 @@ class CostModel(ABC):
     @abstractmethod
     def _predict(self, task_key: TaskKey, features: FeatureSet) -> NDArray[np.float64]:
         """Score."""
+
+
+def _seconds(features: FeatureSet, costs: ArrayLike) -> NDArray[np.float64]:
+    """Return latencies (n,), infinite where the program failed."""
+    seconds = np.array(costs, dtype=np.float64)
+    if seconds.shape != (len(features),):
+        raise InvalidInputError(
+            f"`costs` must hold one latency per program; got shape {seconds.shape!r} for {len(features)} programs"
+        )
+    seconds[~((seconds > 0) & (seconds < INVALID_COST))] = np.inf
+    return seconds
 
 
 def relative_throughput(costs: NDArray[np.float64], best: float) -> NDArray[np.float64]:

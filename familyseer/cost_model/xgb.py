@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from familyseer.cost_model.base import CostModel, relative_throughput
 from familyseer.cost_model.files import header_number, read_model, write_model
@@ -124,6 +124,7 @@ class BoosterModel(CostModel):
         self._width = width
         self._samples = SampleStore()
         self._trained_size = 0
+        self._deferring = False
         self._booster: Any = None
         self._prior: Any = None
 
@@ -156,8 +157,27 @@ class BoosterModel(CostModel):
         self._check_width(features)
         self._width = features.width
         self._samples.add(task_key, features[filled], costs[filled])
-        if self._is_due():
+        if not self._deferring and self._is_due(len(self._samples), self._trained_size):
             self._train()
+
+    def update_many(self, batches: Sequence[tuple[TaskKey, FeatureSet, ArrayLike]]) -> None:
+        """Learn batches one after another, but train only where the last training would have been."""
+        last = self._last_training([int((features.counts > 0).sum()) for _, features, _ in batches])
+        for position, (task_key, features, costs) in enumerate(batches):
+            self._deferring = position != last
+            try:
+                self.update(task_key, features, costs)
+            finally:
+                self._deferring = False
+
+    def _last_training(self, sizes: Sequence[int]) -> int:
+        """Return which of these batches is the last after which `update` would train; -1 for none."""
+        size, trained, last = len(self._samples), self._trained_size, -1
+        for position, added in enumerate(sizes):
+            size += added
+            if added and self._is_due(size, trained):
+                trained, last = size, position
+        return last
 
     def _predict(self, task_key: TaskKey, features: FeatureSet) -> Floats:
         if self._booster is None:
@@ -169,11 +189,10 @@ class BoosterModel(CostModel):
             scores[filled] = self._score(features[filled], lambda matrix: _evaluate(self._booster, matrix))
         return scores
 
-    def _is_due(self) -> bool:
-        size = len(self._samples)
+    def _is_due(self, size: int, trained_size: int) -> bool:
         if size < self._min_samples:
             return False
-        return not self._adaptive_training or size - self._trained_size >= _RETRAIN_GROWTH * self._trained_size
+        return not self._adaptive_training or size - trained_size >= _RETRAIN_GROWTH * trained_size
 
     def _train(self) -> None:
         selection = self._samples.selection(self._max_samples, np.random.default_rng(self._seed))

@@ -166,7 +166,7 @@ def _direct_linker() -> tuple[str, ...]:
     linker = shutil.which("ld")
     if sys.platform != "linux" or linker is None:
         return ()
-    libraries = ["--as-needed", "-lm", "-lc"]
+    libraries = ["--as-needed", "-lm"]
     probe = subprocess.run([linker, "-shared", "-o", os.devnull, *libraries], capture_output=True, check=False)
     return (linker, "-shared", *(libraries if probe.returncode == 0 else ()))
 

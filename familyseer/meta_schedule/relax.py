@@ -24,7 +24,15 @@ from familyseer.meta_schedule.space import Evolution, ScheduleSpace
 from familyseer.meta_schedule.target import resolve_target
 from familyseer.meta_schedule.workload import normalize, workload_key
 
-__all__ = ["ApplyHistoryBest", "Extraction", "Kernel", "compile_network", "extract", "extract_tasks", "is_auto_scheduler_enabled"]
+__all__ = [
+    "ApplyHistoryBest",
+    "Extraction",
+    "Kernel",
+    "compile_network",
+    "extract",
+    "extract_tasks",
+    "is_auto_scheduler_enabled",
+]
 
 logger = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from tvm.s_tir import Schedule
 
 from familyseer.cost_model import CostModel, RandomCostModel
 from familyseer.errors import InvalidInputError, UnsupportedError
+from familyseer.features import FeatureSet
 from familyseer.ledger import Ledger
 from familyseer.measure import MeasureResult
 from familyseer.meta_schedule.database.rebuild import rebuild_schedule
@@ -26,7 +27,7 @@ from familyseer.meta_schedule.search_params import SearchParams
 from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.meta_schedule.space import Evolution, ScheduleSpace, extract_features, module_hash
 from familyseer.records import MeasureRecord, RecordLog, for_target
-from familyseer.task import Task
+from familyseer.task import Task, TaskKey
 
 __all__ = [
     "FamilySketchPolicy",
@@ -38,6 +39,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+Batch = tuple[TaskKey, FeatureSet, np.ndarray]
+"""What a cost model learns at once: programs (n) of one task and their latencies (n,) in seconds."""
 
 _REMEMBERED = 128  # traces of a task's best candidates, from which later populations grow
 _ATTEMPTS = 5  # how often a round that finds too few new candidates samples again
@@ -297,16 +301,22 @@ class SketchPolicy(SearchPolicy):
         Their programs are never measured again and the cost model learns from them. A trace that does not apply, for
         instance because another TVM wrote it, is left out.
         """
+        batches = self.recall(records)
+        self.model.update_many(batches)
+        return len(batches[0][2]) if batches else 0
+
+    def recall(self, records: Sequence[MeasureRecord]) -> list[Batch]:
+        """Take over what was measured as `restore` does, and return what the cost model is to learn from it."""
         mine = [r for r in for_target(records, self.described.target) if r.task == self.described.key]
         pairs = [(record, schedule) for record in mine for schedule in self._replay([record.trace])]
-        if pairs:
-            schedules = [schedule for _, schedule in pairs]
-            results = [record.result for record, _ in pairs]
-            self._remember(schedules, [record.trace for record, _ in pairs], results)
-            features = extract_features(self.task.mod, self.task.target, schedules, self._threads)
-            self.model.update(self.described.key, features, np.array([result.cost for result in results]))
         self.round = max((record.round + 1 for record in mine), default=self.round)
-        return len(mine)
+        if not pairs:
+            return []
+        schedules = [schedule for _, schedule in pairs]
+        results = [record.result for record, _ in pairs]
+        self._remember(schedules, [record.trace for record, _ in pairs], results)
+        features = extract_features(self.task.mod, self.task.target, schedules, self._threads)
+        return [(self.described.key, features, np.array([result.cost for result in results]))]
 
 
 class FamilySketchPolicy(SketchPolicy):

@@ -159,7 +159,7 @@ def _shares(count: int, parts: int) -> list[int]:
 
 
 @derived_object
-class _PredictBridge(ms.cost_model.PyCostModel):
+class _PredictBridge(ms.cost_model.PyCostModel):  # type: ignore[misc]  # tvm is not typed
     """What TVM's search takes for a cost model: it hands the features on."""
 
     def __init__(self, space: ScheduleSpace) -> None:

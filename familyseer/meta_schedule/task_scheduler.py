@@ -257,11 +257,20 @@ class TaskScheduler:
             for (key, _), group in groupby(records, key=lambda record: (record.task, record.round))
             if key in index_of
         ]
+        self._restore_policies(rounds)
+        self._tuner.restore([(index, [record.result for record in group]) for index, group in rounds])
+
+    def _restore_policies(self, rounds: Sequence[tuple[int, list[MeasureRecord]]]) -> None:
+        """Let policies and models learn rounds in the order in which they were measured."""
+        batches = []
         for index, group in rounds:
             policy = self.search_policies[index]
-            if isinstance(policy, SketchPolicy):
+            if isinstance(policy, SketchPolicy) and policy.model is self.model:
+                batches += policy.recall(group)
+            elif isinstance(policy, SketchPolicy):
                 policy.restore(group)
-        self._tuner.restore([(index, [record.result for record in group]) for index, group in rounds])
+        if self.model is not None:
+            self.model.update_many(batches)
 
     @property
     def states(self) -> tuple[TaskState, ...]:

@@ -51,10 +51,11 @@ class TuningOptions:
         )
         self.num_measures_per_round = whole_number("num_measures_per_round", num_measures_per_round, at_least=1)
         self.verbose = whole_number("verbose", verbose, at_least=0)
-        self.builder = LocalBuilder() if isinstance(builder, str) and builder == "local" else builder
-        self.runner = LocalRunner() if isinstance(runner, str) and runner == "local" else runner
-        if not isinstance(self.builder, LocalBuilder):
+        chosen_builder = LocalBuilder() if builder == "local" else builder
+        chosen_runner = LocalRunner() if runner == "local" else runner
+        if not isinstance(chosen_builder, LocalBuilder):
             raise InvalidInputError(f"`builder` must be 'local' or a LocalBuilder; got {builder!r}")
-        if not isinstance(self.runner, ProgramRunner):
+        if not isinstance(chosen_runner, ProgramRunner):
             raise InvalidInputError(f"`runner` must be 'local', a LocalRunner or an RPCRunner; got {runner!r}")
+        self.builder, self.runner = chosen_builder, chosen_runner
         self.measure_callbacks = tuple(measure_callbacks or ())

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How many candidates a second are measured, by stock MetaSchedule and by familyseer, side by side in one run.
+
+``python -m benchmarks.throughput [--quick] [--out FILE.json]``
+
+Both get the same candidates (drawn by the evolutionary search with random scores and a fixed seed) in the same batches, and
+the same evaluator settings: number=3, repeat=1, min_repeat_ms=100. Stock is ``ms.builder.LocalBuilder()`` and
+``ms.runner.LocalRunner()`` at their defaults. For each repetition one batch after another is measured by both, who goes first
+alternates. What happens once per process (importing tvm, starting the first worker) is charged to neither and reported apart.
+The full run takes about 50 minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import te, topi
+from tvm.s_tir import meta_schedule as ms
+from tvm.s_tir.meta_schedule.arg_info import ArgInfo
+
+from familyseer import networks
+from familyseer.meta_schedule.builder import LocalBuilder
+from familyseer.meta_schedule.measurer import MeasureRequest, ProgramMeasurer
+from familyseer.meta_schedule.relax import extract
+from familyseer.meta_schedule.runner import LocalRunner
+from familyseer.meta_schedule.space import Evolution, ScheduleSpace
+from familyseer.meta_schedule.target import host_target
+from familyseer.meta_schedule.workload import normalize
+
+SEED = 7
+Batch = list[MeasureRequest]
+Measure = Callable[[Batch], "Outcome"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one side made of a batch: wall seconds, and a latency (NaN when it failed) per candidate."""
+
+    build_seconds: float
+    run_seconds: float
+    latencies: list[float]
+
+
+def matmul() -> tvm.IRModule:
+    a, b = te.placeholder((128, 768), name="A"), te.placeholder((768, 768), name="B")
+    return normalize(te.create_prim_func([a, b, topi.nn.matmul(a, b)]))
+
+
+def conv2d() -> tvm.IRModule:
+    data, weight = te.placeholder((1, 64, 56, 56), name="data"), te.placeholder((64, 64, 3, 3), name="weight")
+    return normalize(te.create_prim_func([data, weight, topi.nn.conv2d(data, weight, 1, 1, 1)]))
+
+
+def network_tasks(target: tvm.target.Target) -> list[tvm.IRModule]:
+    network = networks.build("resnet18")
+    return [task.mod for task in extract(network.mod, network.params, target).tasks]
+
+
+def draw(mod: tvm.IRModule, target: tvm.target.Target, count: int) -> Batch:
+    """Return `count` schedules of `mod`, some sampled, some mutated, as the search draws them with random scores."""
+    rng = np.random.default_rng(SEED)
+    space = ScheduleSpace(mod, target, seed=SEED, evolution=Evolution(population=max(32, 2 * count), generations=2))
+    start = space.sample(max(32, 2 * count))
+    evolved = space.evolve(start, count, lambda features: rng.random(len(features)))
+    chosen = [*evolved, *start][:count]
+    return [_request(schedule.mod, target) for schedule in chosen]
+
+
+def _request(mod: tvm.IRModule, target: tvm.target.Target) -> MeasureRequest:
+    args_info = [info.as_json() for info in ArgInfo.from_entry_func(mod, remove_preproc=True)]
+    return MeasureRequest(task_key="benchmark", mod=mod, target=target, args_info=args_info)
+
+
+class Stock:
+    """MetaSchedule's builder and runner, used as its task scheduler uses them."""
+
+    def __init__(self) -> None:
+        self.builder = ms.builder.LocalBuilder()
+        self.runner = ms.runner.LocalRunner(
+            evaluator_config=ms.runner.EvaluatorConfig(
+                number=3, repeat=1, min_repeat_ms=100, enable_cpu_cache_flush=False
+            )
+        )
+
+    def __call__(self, batch: Batch) -> Outcome:
+        """Measure a batch."""
+        inputs = [ms.builder.BuilderInput(request.mod, request.target) for request in batch]
+        started = time.perf_counter()
+        built = self.builder.build(inputs)
+        at_run = time.perf_counter()
+        latencies = [
+            self._run(result, request) if result.error_msg is None else float("nan")
+            for result, request in zip(built, batch, strict=True)
+        ]
+        ended = time.perf_counter()
+        for result in built:
+            if result.artifact_path:
+                shutil.rmtree(os.path.dirname(str(result.artifact_path)), ignore_errors=True)
+        return Outcome(build_seconds=at_run - started, run_seconds=ended - at_run, latencies=latencies)
+
+    def _run(self, built: Any, request: MeasureRequest) -> float:
+        args_info = ArgInfo.from_entry_func(request.mod, remove_preproc=True)
+        (future,) = self.runner.run([ms.runner.RunnerInput(built.artifact_path, "llvm", args_info)])
+        result = future.result()
+        return float(np.median([float(x) for x in result.run_secs])) if result.error_msg is None else float("nan")
+
+
+class Ours:
+    """familyseer's measurer with default options."""
+
+    def __init__(self) -> None:
+        self.measurer = ProgramMeasurer(LocalBuilder(), LocalRunner(number=3, repeat=1, min_repeat_ms=100), verbose=0)
+
+    def __call__(self, batch: Batch) -> Outcome:
+        """Measure a batch."""
+        started = time.perf_counter()
+        results = self.measurer.measure(batch)
+        total = time.perf_counter() - started
+        build = self.measurer.seconds.build
+        latencies = [result.cost if result.costs else float("nan") for result in results]
+        return Outcome(build_seconds=build, run_seconds=total - build, latencies=latencies)
+
+
+def timed(make: Callable[[], Any]) -> tuple[Any, float]:
+    started = time.perf_counter()
+    made = make()
+    return made, time.perf_counter() - started
+
+
+def measure_workload(batches: Sequence[Batch], sides: dict[str, Measure], repetitions: int) -> list[dict[str, Any]]:
+    """Return one entry per repetition: for each side its seconds and rate, and how their latencies compare."""
+    entries = []
+    for repetition in range(repetitions):
+        order = list(sides) if repetition % 2 else list(sides)[::-1]
+        outcomes: dict[str, list[Outcome]] = {name: [] for name in sides}
+        for batch in batches:
+            for name in order:
+                outcomes[name].append(sides[name](batch))
+        entry: dict[str, Any] = {name: summarize(found) for name, found in outcomes.items()}
+        entry["ratio"] = entry["ours"]["per_second"] / entry["stock"]["per_second"]
+        entry["latency_ours_over_stock"] = latency_ratio(outcomes["ours"], outcomes["stock"])
+        entries.append(entry)
+    return entries
+
+
+def summarize(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    build, run = sum(o.build_seconds for o in outcomes), sum(o.run_seconds for o in outcomes)
+    latencies = [latency for outcome in outcomes for latency in outcome.latencies]
+    return {
+        "candidates": len(latencies),
+        "failed": int(np.isnan(latencies).sum()),
+        "build_seconds": build,
+        "run_seconds": run,
+        "per_second": len(latencies) / (build + run),
+        "latencies": latencies,
+    }
+
+
+def latency_ratio(ours: Sequence[Outcome], stock: Sequence[Outcome]) -> dict[str, float]:
+    """Return quartiles of our latency over stock's, over the candidates that both measured."""
+    pairs = np.array([[o for b in side for o in b.latencies] for side in (ours, stock)])
+    ratios = (pairs[0] / pairs[1])[~np.isnan(pairs).any(axis=0)]
+    return dict(zip(("q25", "median", "q75"), np.quantile(ratios, (0.25, 0.5, 0.75)).tolist(), strict=True))
+
+
+def environment() -> dict[str, Any]:
+    return {
+        "command": f"python -m benchmarks.throughput {shlex.join(sys.argv[1:])}".strip(),
+        "python": platform.python_version(),
+        "tvm": tvm.__version__,
+        "target": str(host_target()),
+        "logical_cores": os.cpu_count(),
+        "load_average_before": os.getloadavg(),
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the figures as a Markdown table: medians over the repetitions, spread as (least to most)."""
+    lines = [
+        "| workload | batches of candidates | stock /s (build + run s) | familyseer /s (build + run s) | ratio | latency, ours/stock |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, workload in result["workloads"].items():
+        entries = workload["repetitions"]
+        ratios = [entry["ratio"] for entry in entries]
+        latency = median(entry["latency_ours_over_stock"]["median"] for entry in entries)
+        lines.append(
+            f"| {name} | {workload['batches']} of {workload['batch']} | {_cell(entries, 'stock')} | {_cell(entries, 'ours')} "
+            f"| **{median(ratios):.2f}** ({min(ratios):.2f} to {max(ratios):.2f}) | {latency:.3f} |"
+        )
+    return "\n".join(lines)
+
+
+def _cell(entries: Sequence[dict[str, Any]], side: str) -> str:
+    rate, build, run = (
+        median(entry[side][key] for entry in entries) for key in ("per_second", "build_seconds", "run_seconds")
+    )
+    return f"{rate:.2f} ({build:.1f} + {run:.1f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--quick", action="store_true", help="small batches, one repetition, three tasks of the network"
+    )
+    parser.add_argument("--repetitions", type=int, help="of each workload (default 3; 1 with --quick)")
+    parser.add_argument("--batch", type=int, help="candidates per batch (default 64; 16 with --quick)")
+    parser.add_argument(
+        "--network-batch", type=int, help="candidates per task of the network (default 16; 4 with --quick)"
+    )
+    parser.add_argument("--only", choices=["matmul", "conv2d", "resnet18"], help="one workload")
+    parser.add_argument("--out", type=Path, help="write the figures there as JSON and, beside it, the table as .md")
+    arguments = parser.parse_args()
+    batch = arguments.batch or (16 if arguments.quick else 64)
+    share = arguments.network_batch or (4 if arguments.quick else 16)
+    repetitions = arguments.repetitions or (1 if arguments.quick else 3)
+    result = environment()
+    ours, our_start = timed(Ours)
+    stock, stock_start = timed(Stock)
+    target = host_target()
+    small: dict[str, Callable[[], tvm.IRModule]] = {"matmul": matmul, "conv2d": conv2d}
+    batches = {name: [draw(make(), target, batch)] for name, make in small.items() if arguments.only in (None, name)}
+    if arguments.only in (None, "resnet18"):
+        mods = network_tasks(target)
+        batches["resnet18"] = [
+            draw(mod, target, share) for mod in (mods[:: len(mods) // 3][:3] if arguments.quick else mods)
+        ]
+    warm_up = batches[next(iter(batches))][0][:1]
+    _, first_seconds = timed(lambda: ours(warm_up))
+    result["start_seconds"] = {"stock": stock_start, "ours": our_start, "first candidate of ours": first_seconds}
+    result["workloads"] = {}
+    with ours.measurer:
+        for name, found in batches.items():
+            entries = measure_workload(found, {"stock": stock, "ours": ours}, repetitions)
+            result["workloads"][name] = {"batch": len(found[0]), "batches": len(found), "repetitions": entries}
+    print(table(result))
+    if arguments.out:
+        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+        arguments.out.with_suffix(".md").write_text(table(result) + "\n")
+
+
+if __name__ == "__main__":
+    main()
