@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import platform
 import shlex
@@ -41,6 +42,8 @@ from familyseer.meta_schedule.space import Evolution, ScheduleSpace
 from familyseer.meta_schedule.target import host_target
 from familyseer.meta_schedule.workload import normalize
 
+logger = logging.getLogger(__name__)
+
 SEED = 7
 Batch = list[MeasureRequest]
 Measure = Callable[[Batch], "Outcome"]
@@ -53,6 +56,10 @@ class Outcome:
     build_seconds: float
     run_seconds: float
     latencies: list[float]
+
+    def __str__(self) -> str:
+        failed = int(np.isnan(self.latencies).sum())
+        return f"build {self.build_seconds:.1f} s, run {self.run_seconds:.1f} s, {failed} failed"
 
 
 def matmul() -> tvm.IRModule:
@@ -88,8 +95,8 @@ def _request(mod: tvm.IRModule, target: tvm.target.Target) -> MeasureRequest:
 class Stock:
     """MetaSchedule's builder and runner, used as its task scheduler uses them."""
 
-    def __init__(self) -> None:
-        self.builder = ms.builder.LocalBuilder()
+    def __init__(self, timeout: float) -> None:
+        self.builder = ms.builder.LocalBuilder(timeout_sec=timeout)
         self.runner = ms.runner.LocalRunner(
             evaluator_config=ms.runner.EvaluatorConfig(
                 number=3, repeat=1, min_repeat_ms=100, enable_cpu_cache_flush=False
@@ -114,9 +121,13 @@ class Stock:
 
     def _run(self, built: Any, request: MeasureRequest) -> float:
         args_info = ArgInfo.from_entry_func(request.mod, remove_preproc=True)
-        (future,) = self.runner.run([ms.runner.RunnerInput(built.artifact_path, "llvm", args_info)])
+        (future,) = self.runner.run([ms.runner.RunnerInput(built.artifact_path, "cpu", args_info)])
         result = future.result()
-        return float(np.median([float(x) for x in result.run_secs])) if result.error_msg is None else float("nan")
+        return (
+            float(np.median([float(getattr(x, "value", x)) for x in result.run_secs]))
+            if result.error_msg is None
+            else float("nan")
+        )
 
 
 class Ours:
@@ -150,6 +161,7 @@ def measure_workload(batches: Sequence[Batch], sides: dict[str, Measure], repeti
         for batch in batches:
             for name in order:
                 outcomes[name].append(sides[name](batch))
+                logger.info("%s: %d candidates, %s", name, len(batch), outcomes[name][-1])
         entry: dict[str, Any] = {name: summarize(found) for name, found in outcomes.items()}
         entry["ratio"] = entry["ours"]["per_second"] / entry["stock"]["per_second"]
         entry["latency_ours_over_stock"] = latency_ratio(outcomes["ours"], outcomes["stock"])
@@ -174,7 +186,8 @@ def latency_ratio(ours: Sequence[Outcome], stock: Sequence[Outcome]) -> dict[str
     """Return quartiles of our latency over stock's, over the candidates that both measured."""
     pairs = np.array([[o for b in side for o in b.latencies] for side in (ours, stock)])
     ratios = (pairs[0] / pairs[1])[~np.isnan(pairs).any(axis=0)]
-    return dict(zip(("q25", "median", "q75"), np.quantile(ratios, (0.25, 0.5, 0.75)).tolist(), strict=True))
+    quartiles = np.quantile(ratios, (0.25, 0.5, 0.75)).tolist() if len(ratios) else [float("nan")] * 3
+    return dict(zip(("q25", "median", "q75"), quartiles, strict=True))
 
 
 def environment() -> dict[str, Any]:
@@ -191,16 +204,17 @@ def environment() -> dict[str, Any]:
 def table(result: dict[str, Any]) -> str:
     """Return the figures as a Markdown table: medians over the repetitions, spread as (least to most)."""
     lines = [
-        "| workload | batches of candidates | stock /s (build + run s) | familyseer /s (build + run s) | ratio | latency, ours/stock |",
-        "|---|---|---|---|---|---|",
+        "| workload | batches | stock /s (build + run s) | ours /s (build + run s) | ratio | latency, ours/stock | failed (stock, ours) |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, workload in result["workloads"].items():
         entries = workload["repetitions"]
         ratios = [entry["ratio"] for entry in entries]
         latency = median(entry["latency_ours_over_stock"]["median"] for entry in entries)
+        failed = ", ".join(str(sum(entry[side]["failed"] for entry in entries)) for side in ("stock", "ours"))
         lines.append(
             f"| {name} | {workload['batches']} of {workload['batch']} | {_cell(entries, 'stock')} | {_cell(entries, 'ours')} "
-            f"| **{median(ratios):.2f}** ({min(ratios):.2f} to {max(ratios):.2f}) | {latency:.3f} |"
+            f"| **{median(ratios):.2f}** ({min(ratios):.2f} to {max(ratios):.2f}) | {latency:.3f} | {failed} |"
         )
     return "\n".join(lines)
 
@@ -222,15 +236,22 @@ def main() -> None:
     parser.add_argument(
         "--network-batch", type=int, help="candidates per task of the network (default 16; 4 with --quick)"
     )
+    parser.add_argument(
+        "--stock-timeout",
+        type=float,
+        default=30.0,
+        help="stock's time limit for a build (its default, 30 s); on a busy machine its workers' import alone takes longer",
+    )
     parser.add_argument("--only", choices=["matmul", "conv2d", "resnet18"], help="one workload")
     parser.add_argument("--out", type=Path, help="write the figures there as JSON and, beside it, the table as .md")
     arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     batch = arguments.batch or (16 if arguments.quick else 64)
     share = arguments.network_batch or (4 if arguments.quick else 16)
     repetitions = arguments.repetitions or (1 if arguments.quick else 3)
     result = environment()
     ours, our_start = timed(Ours)
-    stock, stock_start = timed(Stock)
+    stock, stock_start = timed(lambda: Stock(arguments.stock_timeout))
     target = host_target()
     small: dict[str, Callable[[], tvm.IRModule]] = {"matmul": matmul, "conv2d": conv2d}
     batches = {name: [draw(make(), target, batch)] for name, make in small.items() if arguments.only in (None, name)}

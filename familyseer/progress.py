@@ -17,7 +17,8 @@ __all__ = ["RoundProgress"]
 class RoundProgress:
     """Shows what is tuned, how far the run is and when it will end; a callback of tuner and measurer alike.
 
-    On a terminal the bar moves with every candidate; elsewhere only the lines of finished rounds are written.
+    On a terminal the bar moves with every candidate; elsewhere only the lines of finished rounds are written, whole
+    and each at once.
 
     Parameters
     ----------
@@ -29,9 +30,9 @@ class RoundProgress:
 
     def __init__(self, total: int, console: Console) -> None:
         self._console = console
-        self._rounds = 0
+        self._total = total
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("trials"),
@@ -59,18 +60,18 @@ class RoundProgress:
         self._bar.advance(self._task, len(results))
 
     def post_tune(self, task_scheduler: Any, task_id: int) -> None:
-        """Write what the round gave."""
-        self._rounds += 1
-        state = task_scheduler.states[task_id]
+        """Write what the round gave: its number, trials so far, the task's best latency and the weighted sum of all."""
         self._bar.update(self._task, completed=task_scheduler.ct)
+        width = len(str(self._total))
         self._console.print(
-            f"round {self._rounds:>3}  trials {task_scheduler.ct:>5}  {_ms(state.best_cost):>9} ms  "
-            f"total {_ms(task_scheduler.cur_score):>9} ms  {task_scheduler.tasks[task_id].desc}",
+            f"round {sum(task_scheduler.task_cts):>4}  trials {task_scheduler.ct:>{width}}/{self._total}  "
+            f"best {_ms(task_scheduler.states[task_id].best_cost):>10}  total {_ms(task_scheduler.cur_score):>10}  "
+            f"{task_scheduler.tasks[task_id].desc}",
             highlight=False,
-            overflow="ellipsis",
-            no_wrap=True,
+            markup=False,
+            soft_wrap=True,
         )
 
 
 def _ms(seconds: float) -> str:
-    return "-" if seconds >= INVALID_COST else f"{seconds * 1e3:.4f}"
+    return "-" if seconds >= INVALID_COST else f"{seconds * 1e3:.4f} ms"

@@ -20,6 +20,7 @@ from familyseer.errors import InvalidInputError, LogError
 from familyseer.measure import MeasureErrorNo, MeasureResult
 from familyseer.records import (
     MeasureRecord,
+    NetworkRecord,
     RecordLog,
     WorkloadRecord,
     best_per_task,
@@ -117,7 +118,17 @@ workloads = st.builds(
 )
 
 
-@given(records | workloads)
+networks = st.builds(
+    NetworkRecord,
+    network=st.text(min_size=1),
+    target=targets,
+    size=texts,
+    batch=st.integers(),
+    options=st.dictionaries(texts, json_values, max_size=4).map(canonical_json),
+)
+
+
+@given(records | workloads | networks)
 def test_a_record_comes_back_exactly(record):
     """Writing and reading a line gives the same record, whatever characters and numbers it holds."""
     line = encode_line(record)
@@ -623,3 +634,59 @@ def test_importing_records_loads_no_tvm():
     done = run_python("import sys, familyseer.records; print('tvm' in sys.modules, 'numpy' in sys.modules)")
 
     assert done.stdout == "False False\n"
+
+
+# What was tuned
+
+NETWORK = NetworkRecord(network="bert_base", target=CPU, size="tiny", batch=2, options='{"depth":1}')
+
+
+def test_the_line_of_a_network():
+    """The exact text, which older logs lack and older readers set aside as unknown."""
+    assert encode_line(NETWORK) == (
+        b'{"v":1,"kind":"network","network":"bert_base","target":"{\\"kind\\":\\"llvm\\",\\"num-cores\\":4}",'
+        b'"size":"tiny","batch":2,"options":{"depth":1}}\n'
+    )
+
+
+def test_a_network_is_written_once(path):
+    """Runs that resume a log, in one process or another, add no line; another network does."""
+    other = replace(NETWORK, batch=1)
+    with RecordLog(path) as log:
+        assert [log.add_network(NETWORK), log.add_network(NETWORK)] == [True, False]
+    with RecordLog(path) as log:
+        assert [log.add_network(NETWORK), log.add_network(other)] == [False, True]
+
+    assert RecordLog(path).read().networks == (NETWORK, other)
+
+
+def test_a_network_line_belongs_to_no_task(three):
+    """Workloads and measurements are read as if it were not there."""
+    before = RecordLog(three).read()
+    with RecordLog(three) as log:
+        log.add_network(NETWORK)
+
+    assert replace(RecordLog(three).read(), networks=()) == before
+
+
+def test_an_unknown_kind_of_line_is_set_aside(three):
+    """A later release may add kinds; this one reads the rest and says which lines it left out."""
+    with three.open("ab") as file:
+        file.write(b'{"v":1,"kind":"family"}\n{"v":1,"kind":["network"]}\n')
+    contents = RecordLog(three).read()
+
+    assert len(contents.records) == 3
+    assert [line.reason for line in contents.quarantined] == [
+        "unknown line: v=1, kind='family'",
+        "unknown line: v=1, kind=['network']",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"network": ""}, "`network` must be"), ({"options": "[1]"}, "`options` must be"), ({"target": "x"}, "`target`")],
+)
+def test_a_network_must_be_one(change, message):
+    """No name, no options or no target are refused."""
+    with pytest.raises(InvalidInputError, match=message):
+        replace(NETWORK, **change)

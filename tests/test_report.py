@@ -6,12 +6,14 @@ from __future__ import annotations
 import pytest
 
 from familyseer.measure import MeasureErrorNo, MeasureResult
-from familyseer.records import UNTUNED, MeasureRecord
+from familyseer.records import UNTUNED, LogContents, MeasureRecord, NetworkRecord, QuarantinedLine, WorkloadRecord
 from familyseer.report import (
     GainRow,
     failure_diagnosis,
     gain_rows,
     render_gains,
+    render_left_out,
+    render_summary,
     render_tasks,
     task_rows,
     totals,
@@ -231,3 +233,36 @@ def test_a_task_that_works_has_nothing_to_diagnose():
     """Valid candidates are counted; without a failure the diagnosis says so."""
     assert failure_diagnosis("conv", [LOG[3]]) == "Task 'conv': none of 1 candidates failed."
     assert failure_diagnosis("conv", LOG[3:8]).startswith("Task 'conv': 3 candidates of 5 failed.")
+
+
+def test_the_summary_of_a_target():
+    """Networks and runs of this target only; the untuned programs are no trials."""
+    contents = LogContents(
+        records=tuple(LOG),
+        networks=(
+            NetworkRecord(network="resnet18", target=CPU),
+            NetworkRecord(network="bert_base", target=CPU, size="tiny", batch=2, options='{"depth":1}'),
+            NetworkRecord(network="gpt2", target='{"kind":"cuda"}'),
+        ),
+    )
+    lines = render_summary(contents, CPU).splitlines()
+
+    assert lines[:3] == [f"target {CPU}", "network resnet18", 'network bert_base, tiny, batch 2, {"depth":1}']
+    assert sum(int(line.split()[0]) for line in lines[3:]) == 7
+
+
+def test_what_is_left_out_is_said():
+    """Bad lines, records without their workload, and a torn end."""
+    contents = LogContents(
+        workloads=(WorkloadRecord(task=CONV, workload="{}"),),
+        records=tuple(record for record in LOG if record.task in (CONV.key, DENSE.key)),
+        quarantined=(QuarantinedLine(number=3, reason="not JSON"),),
+        torn=True,
+    )
+    orphans = sum(record.task == DENSE.key for record in LOG)
+
+    assert list(render_left_out(contents)) == [
+        "line 3 is left out: not JSON",
+        f"{orphans} records are left out: the lines of their workloads are missing",
+        "the last line was cut off in writing and is left out; the next run repairs it",
+    ]

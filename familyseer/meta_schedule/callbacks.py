@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from familyseer.measure import INVALID_COST
 
@@ -51,7 +52,7 @@ class PrintTableInfo(TaskSchedulerCallback):
         table = Table("ID", "Task", "Latency (ms)", "Speed (GFLOPS)", "Trials", title="Task Scheduler")
         for index, (task, state) in enumerate(zip(task_scheduler.tasks, task_scheduler.states, strict=True)):
             speed = f"{state.speed / 1e9:.2f}" if state.has_schedule else "-"
-            table.add_row(str(index), task.desc, _milliseconds(state.best_cost), speed, str(state.trials))
+            table.add_row(str(index), Text(task.desc), _milliseconds(state.best_cost), speed, str(state.trials))
         self._console.print(table)
         self._console.print(
             f"Estimated total latency: {_milliseconds(task_scheduler.cur_score)} ms  Trials: {task_scheduler.ct}  "

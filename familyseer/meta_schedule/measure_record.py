@@ -16,7 +16,7 @@ from tvm.target import Target
 
 from familyseer.errors import InvalidInputError, UnsupportedError
 from familyseer.measure import MeasureResult
-from familyseer.meta_schedule.database.rebuild import rebuild_schedule
+from familyseer.meta_schedule.database.rebuild import load_module, rebuild_schedule
 from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.meta_schedule.space import trace_json
 from familyseer.meta_schedule.target import parse_target, resolve_target, target_json
@@ -179,17 +179,20 @@ class _Tasks:
 
     def __init__(self, contents: LogContents) -> None:
         self._lines = {(line.task.key, line.task.target): line for line in contents.workloads}
-        self._built: dict[tuple[str, str], SearchTask] = {}
+        self._built: dict[tuple[str, str], SearchTask | None] = {}
 
     def find(self, record: MeasureRecord) -> SearchTask | None:
         identity = (record.task, record.target)
         if identity not in self._built and identity in self._lines:
-            line = self._lines[identity]
-            mod = tvm.ir.load_json(line.workload)
-            self._built[identity] = SearchTask(
-                func=mod, target=parse_target(json.loads(line.task.target)), desc=line.task.name
-            )
+            self._built[identity] = _build(self._lines[identity])
         return self._built.get(identity)
+
+
+def _build(line: WorkloadRecord) -> SearchTask | None:
+    mod = load_module(line)
+    if mod is None:
+        return None
+    return SearchTask(func=mod, target=parse_target(json.loads(line.task.target)), desc=line.task.name)
 
 
 def _pairs(contents: LogContents) -> Iterator[tuple[MeasureInput, MeasureResult]]:
@@ -249,6 +252,6 @@ def load_best_record(
     task = _Tasks(contents).find(best)
     if task is None:
         raise InvalidInputError(
-            f"the log {os.fspath(filename)!r} must hold the workload of task {best.task}; its line is missing"
+            f"the log {os.fspath(filename)!r} must hold the workload of task {best.task}; its line is missing or damaged"
         )
     return MeasureInput(task, State(task, best.trace)), best.result

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +16,14 @@ from tvm.s_tir import dlight
 from tvm.s_tir import meta_schedule as ms
 from tvm.target import Target
 
-from familyseer.errors import InvalidInputError
+from familyseer.errors import EnvironmentFailure, InvalidInputError
 from familyseer.meta_schedule.database import LoadReport, load_database
+from familyseer.meta_schedule.database.rebuild import TVM_ERRORS, first_line
 from familyseer.meta_schedule.lowering import legalize_and_fuse
 from familyseer.meta_schedule.search_task import HardwareParams, SearchTask
 from familyseer.meta_schedule.space import Evolution, ScheduleSpace
 from familyseer.meta_schedule.target import resolve_target
-from familyseer.meta_schedule.workload import normalize, workload_key
+from familyseer.meta_schedule.workload import blocks_of, core_operator, normalize, workload_key
 
 __all__ = [
     "ApplyHistoryBest",
@@ -148,24 +149,36 @@ def compile_network(
     Returns
     -------
     A `tvm.relax.VMExecutable`. Without a database this is the untuned network.
+
+    Raises
+    ------
+    EnvironmentFailure
+        TVM or the target's compiler fails.
     """
-    resolved = resolve_target(target)
-    fused = legalize_and_fuse(mod, params)
+    return _compile(legalize_and_fuse(mod, params), resolve_target(target), database)
+
+
+def _compile(fused: IRModule, target: Target, database: ms.database.Database | None) -> Any:
     with ExitStack() as scopes:
-        scopes.enter_context(resolved)
+        scopes.enter_context(target)
         if database is not None:
             scopes.enter_context(database)
             fused = relax.transform.MetaScheduleApplyDatabase()(fused)
-        if "gpu" in resolved.keys:
-            fused = _fallback_schedules(fused)
-        return tvm.compile(fused, target=resolved, relax_pipeline=relax.get_pipeline("default_build"))
+        fused = default_schedule(fused, target)
+        try:
+            return tvm.compile(fused, target=target, relax_pipeline=relax.get_pipeline("default_build"))
+        except TVM_ERRORS as err:
+            raise EnvironmentFailure(f"the network cannot be compiled for {target}: {first_line(err)}") from err
 
 
-def _fallback_schedules(mod: IRModule) -> IRModule:
-    """Bind what has no schedule to GPU threads: it could not be compiled otherwise."""
+def default_schedule(mod: IRModule, target: Target) -> IRModule:
+    """Bind what has no schedule to the threads of a GPU, where it could not be compiled otherwise; a CPU needs nothing."""
+    if "gpu" not in target.keys:
+        return mod
     gpu = dlight.gpu
     rules = (gpu.Matmul(), gpu.GEMV(), gpu.Reduction(), gpu.GeneralReduction(), gpu.Fallback())
-    return dlight.ApplyDefaultSchedule(*rules)(mod)
+    with target:
+        return dlight.ApplyDefaultSchedule(*rules)(mod)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,12 +190,18 @@ class Kernel:
     name, key
         Of the kernel.
     latency
-        Seconds, as recorded; None when the log has no valid record for this target.
+        Seconds, as recorded; None when the log has no valid record for this target that beats no schedule at all.
+    operator
+        Kind of its heaviest block, as in `familyseer.task.Task`.
+    unbeaten
+        Whether it was tuned in vain: untuned it is faster than every record.
     """
 
     name: str
     key: str
     latency: float | None
+    operator: str = "other"
+    unbeaten: bool = False
 
 
 class ApplyHistoryBest:
@@ -237,13 +256,18 @@ class ApplyHistoryBest:
         """
         resolved = resolve_target(target if target is not None else self._target)
         database, self.report = load_database(self.path, resolved)
-        executable = compile_network(mod, params, resolved, database)
-        self.kernels = _kernels(legalize_and_fuse(mod, params), database)
-        unbeaten = {task.key for task in self.report.unbeaten}
-        for kernel in self.kernels:
-            if kernel.latency is None and kernel.key not in unbeaten:
-                logger.warning("Kernel %s has no valid record in %s and stays untuned", kernel.name, self.path)
-        return executable
+        fused = legalize_and_fuse(mod, params)
+        self.kernels = _kernels(fused, database, {task.key for task in self.report.unbeaten})
+        self._warn()
+        return _compile(fused, resolved, database)
+
+    def _warn(self) -> None:
+        """Name the kernels without a record; those that only move or map elements may have had nothing to tune."""
+        bare = [kernel for kernel in self.kernels if kernel.latency is None and not kernel.unbeaten]
+        heavy = [kernel.name for kernel in bare if kernel.operator != "elementwise"]
+        if heavy:
+            logger.warning("No valid record in %s for %s: untuned", self.path, ", ".join(heavy))
+        logger.info("No record in %s for %d element-wise kernels", self.path, len(bare) - len(heavy))
 
     def __enter__(self) -> ApplyHistoryBest:
         database, self.report = load_database(self.path, resolve_target(self._target))
@@ -259,13 +283,22 @@ def is_auto_scheduler_enabled() -> bool:
     return ms.database.Database.current() is not None
 
 
-def _kernels(fused: IRModule, database: ms.database.Database) -> list[Kernel]:
+def _kernels(fused: IRModule, database: ms.database.Database, unbeaten: Set[str]) -> list[Kernel]:
     latencies = {
         workload_key(record.workload.mod): float(record.run_secs[0]) for record in database.get_all_tuning_records()
     }
     kernels = []
     for variable, function in fused.functions_items():
         if isinstance(function, tvm.tirx.PrimFunc):
-            key = workload_key(normalize(function))
-            kernels.append(Kernel(name=str(variable.name_hint), key=key, latency=latencies.get(key)))
+            mod = normalize(function)
+            key = workload_key(mod)
+            kernels.append(
+                Kernel(
+                    name=str(variable.name_hint),
+                    key=key,
+                    latency=latencies.get(key),
+                    operator=core_operator(blocks_of(mod)),
+                    unbeaten=key in unbeaten,
+                )
+            )
     return sorted(kernels, key=lambda kernel: kernel.name)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,8 @@ from tvm.target import Target
 from tvm.tirx import PrimFunc
 
 from familyseer.errors import InvalidInputError, UnsupportedError
-from familyseer.meta_schedule.target import resolve_target, target_json
+from familyseer.ledger import whole_number
+from familyseer.meta_schedule.target import as_target, resolve_target, target_json
 from familyseer.meta_schedule.workload import (
     blocks_of,
     core_operator,
@@ -62,15 +63,19 @@ def register_workload(
 
 def make_workload_key(func: str | Callable[..., Any], args: Sequence[Any] = ()) -> str:
     """Write a registered function and its arguments as one string."""
-    name = func if isinstance(func, str) else func.__name__
-    if name not in _REGISTRY:
+    name = func if isinstance(func, str) else getattr(func, "__name__", func)
+    if not isinstance(name, str) or name not in _REGISTRY:
         raise InvalidInputError(
             f"`func` must be registered with @auto_scheduler.register_workload; got {name!r}, known are {sorted(_REGISTRY)}"
         )
-    return json.dumps([name, *args])
+    try:
+        return json.dumps([name, *args])
+    except TypeError as err:
+        raise InvalidInputError(f"`args` must be a sequence of numbers, strings and lists; got {args!r}") from err
 
 
-def _mod_of_workload_key(key: str) -> IRModule:
+def _call_of(key: str) -> tuple[str, list[Any]]:
+    """Read what `make_workload_key` wrote."""
     try:
         name, *args = json.loads(key)
     except (ValueError, TypeError) as err:
@@ -78,8 +83,17 @@ def _mod_of_workload_key(key: str) -> IRModule:
             f"`workload_key` must be a JSON list of a registered function and its arguments; got {key!r}"
         ) from err
     make_workload_key(name, args)
+    return name, args
+
+
+def _mod_of_workload_key(key: str) -> IRModule:
+    name, args = _call_of(key)
     tensors = _REGISTRY[name](*[tuple(a) if isinstance(a, list) else a for a in args])
-    return normalize(te.create_prim_func(list(tensors)))
+    # A te.Tensor has __getitem__ and no end: as a sequence it would never stop.
+    given = [tensors] if isinstance(tensors, te.Tensor) else tensors
+    if not isinstance(given, (list, tuple)) or not all(isinstance(tensor, te.Tensor) for tensor in given):
+        raise InvalidInputError(f"workload {name!r} must return a list of te tensors; got {type(tensors).__name__}")
+    return normalize(te.create_prim_func(list(given)))
 
 
 class HardwareParams:
@@ -97,8 +111,10 @@ class HardwareParams:
         Threads of a warp (``thread_warp_size``).
     vector_unit_bytes, cache_line_bytes, max_local_memory_per_block, max_vthread_extent
         Fixed by MetaSchedule's rules for the target kind: giving one raises `UnsupportedError`.
-    target, target_host
-        Accepted as in TVM; the target itself carries its defaults here.
+    target
+        Where to take what is None from; without it, the task's own target says it.
+    target_host
+        Not on this engine: give it to `SearchTask`.
     """
 
     _ATTRS = {  # noqa: RUF012 - a constant
@@ -133,19 +149,25 @@ class HardwareParams:
                 f"MetaSchedule fixes {', '.join(given)} in its rules for each target kind. "
                 "Leave them out; name the CPU or GPU in the target (mcpu, arch) instead."
             )
-        self.num_cores = num_cores
-        self.max_shared_memory_per_block = max_shared_memory_per_block
-        self.max_threads_per_block = max_threads_per_block
-        self.warp_size = warp_size
+        if target_host is not None:
+            raise UnsupportedError("`target_host` says nothing of a device's limits; give it to SearchTask instead.")
+        self.num_cores = _optional("num_cores", num_cores)
+        self.max_shared_memory_per_block = _optional("max_shared_memory_per_block", max_shared_memory_per_block)
+        self.max_threads_per_block = _optional("max_threads_per_block", max_threads_per_block)
+        self.warp_size = _optional("warp_size", warp_size)
+        self.target = None if target is None else as_target(target)
 
     def complete(self, target: Any) -> dict[str, Any]:
-        """Return the description of `target` with these values filled in."""
-        parsed = (
-            target if isinstance(target, Target) else Target(dict(target) if isinstance(target, Mapping) else target)
-        )
-        described = {k: v for k, v in json.loads(target_json(parsed)).items() if k != "keys"}
+        """Return the description of `target`, as `resolve_target` takes it, with these values filled in."""
+        described = {k: v for k, v in json.loads(target_json(as_target(target))).items() if k != "keys"}
+        known = {} if self.target is None else self.target.attrs
+        defaults = {attr: int(known[attr]) for attr in self._ATTRS.values() if attr in known}
         mine = {attr: getattr(self, name) for name, attr in self._ATTRS.items() if getattr(self, name) is not None}
-        return {**described, **mine}
+        return {**defaults, **described, **mine}
+
+
+def _optional(name: str, value: int | None) -> int | None:
+    return None if value is None else whole_number(name, value, at_least=1)
 
 
 class SearchTask:
@@ -160,7 +182,7 @@ class SearchTask:
     compute_dag
         Has no counterpart in TensorIR: pass the PrimFunc as `func`.
     workload_key
-        What `make_workload_key` returned, in place of `func` and `args`.
+        What `make_workload_key` returned, in place of `func` and `args`; not together with them.
     target, target_host
         The target; ``"llvm"`` and None mean the CPU of this machine.
     hardware_params
@@ -186,16 +208,22 @@ class SearchTask:
         task_inputs_save_to_file: bool = False,
         desc: str = "",
     ) -> None:
-        _refuse(compute_dag=compute_dag, layout_rewrite_option=layout_rewrite_option, task_inputs=task_inputs)
-        if task_inputs_overwrite or task_inputs_save_to_file:
-            _refuse(task_inputs=True)
-        self.mod = _resolve_workload(func, args, workload_key)
-        if hardware_params is not None and target is not None:
+        _refuse(
+            compute_dag=compute_dag,
+            layout_rewrite_option=layout_rewrite_option,
+            task_inputs=task_inputs,
+            task_inputs_overwrite=task_inputs_overwrite or None,
+            task_inputs_save_to_file=task_inputs_save_to_file or None,
+        )
+        name, self.mod = _resolve_workload(func, args, workload_key)
+        if hardware_params is not None:
+            if not isinstance(hardware_params, HardwareParams):
+                raise InvalidInputError(f"`hardware_params` must be HardwareParams; got {hardware_params!r}")
             target = hardware_params.complete(target)
         resolved = resolve_target(target)
         self.target: Target = resolved.with_host(resolve_target(target_host)) if target_host is not None else resolved
         self.hardware_params = hardware_params
-        self.desc = desc or str(self.mod["main"].attrs.get("global_symbol", "main"))
+        self.desc = desc or name
 
     @property
     def workload_key(self) -> str:
@@ -242,12 +270,14 @@ class SearchTask:
 
     def print_best(self, log_file: str, print_mode: str = "schedule") -> str:
         """Return the best schedule as Python code (``"schedule"``) or as device source (``"cuda"``)."""
+        if print_mode not in ("schedule", "cuda"):
+            raise InvalidInputError(f"`print_mode` must be 'schedule' or 'cuda'; got {print_mode!r}")
+        if print_mode == "cuda" and self.target.kind.name != "cuda":
+            raise InvalidInputError(f"`print_mode` must be 'schedule' for {self.target.kind.name}; got 'cuda'")
         schedule = self.apply_best(log_file)
         if print_mode == "schedule":
             return str(schedule.trace)
-        if print_mode == "cuda":
-            return str(tvm.compile(schedule.mod, target=self.target).mod.imports[0].inspect_source())
-        raise InvalidInputError(f"`print_mode` must be 'schedule' or 'cuda'; got {print_mode!r}")
+        return str(tvm.compile(schedule.mod, target=self.target).mod.imports[0].inspect_source())
 
 
 def create_task(func: Any, args: Any, target: Any, target_host: Any = None, hardware_params: Any = None) -> SearchTask:
@@ -258,7 +288,10 @@ def create_task(func: Any, args: Any, target: Any, target_host: Any = None, hard
 _INSTEAD = {
     "compute_dag": "pass the PrimFunc or IRModule as `func`",
     "layout_rewrite_option": "mark weights with the block attribute layout_free_placeholders in te, which MetaSchedule honours",
-    "task_inputs": "measure with your own runner (a subclass of LocalRunner): candidates are timed on random data here",
+    **dict.fromkeys(
+        ("task_inputs", "task_inputs_overwrite", "task_inputs_save_to_file"),
+        "measure with your own runner (a subclass of LocalRunner): candidates are timed on random data here",
+    ),
     "include_compatible": "import the other log's records with familyseer.meta_schedule.database",
 }
 
@@ -269,15 +302,20 @@ def _refuse(**options: Any) -> None:
             raise UnsupportedError(f"`{name}` does not exist on the MetaSchedule engine; {_INSTEAD[name]}.")
 
 
-def _resolve_workload(func: Any, args: Sequence[Any] | None, key: str | None) -> IRModule:
+def _resolve_workload(func: Any, args: Sequence[Any] | None, key: str | None) -> tuple[str, IRModule]:
+    """Return what to call a workload and its normalized module."""
+    if key is not None:
+        if func is not None or args:
+            raise InvalidInputError("`workload_key` must be given alone; got `func` or `args` too")
+        return _call_of(key)[0], _mod_of_workload_key(key)
     if isinstance(func, (PrimFunc, IRModule)):
         if args:
             raise InvalidInputError(f"`args` must be empty when `func` is a module; got {args!r}")
-        return normalize(func)
+        mod = normalize(func)
+        return str((mod["main"].attrs or {}).get("global_symbol", "main")), mod
     if func is not None:
-        return _mod_of_workload_key(make_workload_key(func, args or ()))
-    if key is not None:
-        return _mod_of_workload_key(key)
+        written = make_workload_key(func, args or ())
+        return _call_of(written)[0], _mod_of_workload_key(written)
     raise InvalidInputError(
         "`func` must be a registered workload, a PrimFunc or an IRModule (or give `workload_key`); got None"
     )

@@ -15,10 +15,11 @@ from tvm import relax
 from tvm.s_tir import Schedule
 from tvm.target import Target
 
-from familyseer.errors import EnvironmentFailure, InvalidInputError
+from familyseer.errors import EnvironmentFailure
 from familyseer.meta_schedule.builder import LocalBuilder
 from familyseer.meta_schedule.measure_record import MeasureInput, RecordToFile, State
 from familyseer.meta_schedule.measurer import ProgramMeasurer
+from familyseer.meta_schedule.relax import default_schedule
 from familyseer.meta_schedule.runner import ProgramRunner
 from familyseer.meta_schedule.search_policy import measure_request
 from familyseer.meta_schedule.search_task import SearchTask
@@ -50,9 +51,15 @@ def measure_untuned(
     runner: ProgramRunner,
     log_file: str | os.PathLike[str],
 ) -> None:
-    """Time each task's program as it is without any schedule, and record it; not again where the log has it.
+    """Time each task's program as it would be compiled untuned, and record it; not again where the log has it.
 
-    These measurements are a yardstick and no trials.
+    These measurements are a yardstick and no trials. On a CPU the program has no schedule at all, on a GPU TVM's default
+    one, without which nothing runs there.
+
+    Raises
+    ------
+    EnvironmentFailure
+        No worker can be started, or no device works.
     """
     wanted = described[0].target if described else ""
     known = {
@@ -65,7 +72,10 @@ def measure_untuned(
     record.start()
     try:
         with ProgramMeasurer(builder, runner, verbose=0) as measurer:
-            requests = [measure_request(info.key, task, Schedule(task.mod)) for task, info in missing]
+            requests = [
+                measure_request(info.key, task, Schedule(default_schedule(task.mod, task.target)))
+                for task, info in missing
+            ]
             measurer.measure(
                 requests,
                 lambda i, result: record(
@@ -78,26 +88,26 @@ def measure_untuned(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """How the outputs of a tuned network differ from those of the untuned one.
+    """How the outputs of a tuned network differ from those of the untuned one, in the tensor that differs most.
 
     Parameters
     ----------
     error
-        Largest difference, relative to the largest untuned output of the same tensor.
+        Largest difference, relative to the largest value of the same untuned tensor; infinite where none can be taken.
     tolerance
-        What rounding explains at most.
-    finite
-        Whether all outputs are finite.
+        What rounding explains at most; 0 for anything but floats.
+    reason
+        What makes a comparison of values pointless: other shapes or types, or values that are not finite; else empty.
     """
 
     error: float
     tolerance: float
-    finite: bool
+    reason: str = ""
 
     @property
     def equal(self) -> bool:
         """Whether both compute the same."""
-        return self.finite and self.error <= self.tolerance
+        return not self.reason and self.error <= self.tolerance
 
 
 def run_network(executable: Any, arguments: Sequence[Any], target: Target) -> list[np.ndarray]:
@@ -119,17 +129,38 @@ def _flatten(value: Any) -> list[np.ndarray]:
 
 
 def compare_outputs(untuned: Sequence[np.ndarray], tuned: Sequence[np.ndarray]) -> Comparison:
-    """Compare outputs tensor by tensor."""
-    if [a.shape for a in untuned] != [b.shape for b in tuned]:
-        raise InvalidInputError("both networks must have outputs of the same shapes")
-    errors, tolerances = [0.0], [0.0]
-    finite = True
-    for before, after in zip(untuned, tuned, strict=True):
-        finite = finite and bool(np.isfinite(before).all() and np.isfinite(after).all())
-        difference = np.abs(before.astype(np.float64) - after.astype(np.float64)).max(initial=0.0)
-        errors.append(float(difference / max(np.abs(before.astype(np.float64)).max(initial=0.0), 1e-30)))
-        tolerances.append(_TOLERANCE.get(str(before.dtype), 0.0))
-    return Comparison(error=max(errors), tolerance=max(tolerances), finite=finite)
+    """Compare outputs tensor by tensor.
+
+    Floats may differ by rounding; infinities must be in the same places, NaN is never right; everything else must be
+    exactly the same.
+    """
+    kinds = [[(tensor.shape, str(tensor.dtype)) for tensor in outputs] for outputs in (untuned, tuned)]
+    if kinds[0] != kinds[1]:
+        return Comparison(
+            error=np.inf, tolerance=0.0, reason=f"outputs are {_shown(kinds[1])} instead of {_shown(kinds[0])}"
+        )
+    found = [_compare(before, after) for before, after in zip(untuned, tuned, strict=True)]
+    return max(found, key=lambda c: (not c.equal, c.error - c.tolerance), default=Comparison(error=0.0, tolerance=0.0))
+
+
+def _shown(kinds: Sequence[tuple[tuple[int, ...], str]]) -> str:
+    return ", ".join(f"{dtype}{list(shape)}" for shape, dtype in kinds) or "nothing"
+
+
+def _compare(before: np.ndarray, after: np.ndarray) -> Comparison:
+    tolerance = _TOLERANCE.get(str(before.dtype))
+    if tolerance is None:
+        return Comparison(error=0.0 if np.array_equal(before, after) else np.inf, tolerance=0.0)
+    wide, other = before.astype(np.float64), after.astype(np.float64)
+    if np.isnan(wide).any() or np.isnan(other).any():
+        whose = "untuned" if np.isnan(wide).any() else "tuned"
+        return Comparison(error=np.inf, tolerance=tolerance, reason=f"the {whose} network's output has NaN")
+    finite = np.isfinite(wide)
+    if not np.array_equal(wide[~finite], other[~finite]) or not np.isfinite(other[finite]).all():
+        return Comparison(error=np.inf, tolerance=tolerance, reason="infinite values are not in the same places")
+    difference = np.abs(wide[finite] - other[finite]).max(initial=0.0)
+    scale = np.abs(wide[finite]).max(initial=0.0)
+    return Comparison(error=float(difference / scale) if scale else float(difference > 0), tolerance=tolerance)
 
 
 def latency_of(executable: Any, arguments: Sequence[Any], target: Target, *, repeat: int = 10) -> float:

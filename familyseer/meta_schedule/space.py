@@ -122,14 +122,17 @@ class ScheduleSpace:
         predict
             Scores of n programs, shape (n,), higher is better, none negative.
         """
+        if not population:
+            return []
         evolve = ms._ffi_api.SearchStrategyEvolutionarySearchEvolveWithCostModel
-        islands = [list(population[i :: len(self._contexts)]) for i in range(len(self._contexts))]
+        parts = len(self._contexts)
+        islands = [list(population[i::parts] or population) for i in range(parts)]  # TVM fails on an empty one
         dealt = {id(context): island for context, island in zip(self._contexts, islands, strict=True)}
         self._predict = predict
         try:
             return self._spread(
                 lambda context, n: evolve(context.search_strategy, self._fill(dealt[id(context)]), n),
-                _shares(count, len(self._contexts)),
+                _shares(count, parts),
             )
         finally:
             self._predict = None
@@ -137,7 +140,7 @@ class ScheduleSpace:
     def _fill(self, island: list[Schedule]) -> list[Schedule]:
         """Repeat a short population: TVM's sampler assumes that it is as large as announced."""
         size = max(2, self._evolution.population // len(self._contexts))
-        return [island[i % len(island)] for i in range(max(size, len(island)))] if island else []
+        return [island[i % len(island)] for i in range(max(size, len(island)))]
 
     def _spread(
         self, work: Callable[[ms.TuneContext, int], Sequence[Schedule]], shares: Sequence[int]

@@ -13,7 +13,9 @@ from tvm.target import Target
 
 from familyseer.errors import InvalidInputError
 
-__all__ = ["host_target", "parse_target", "resolve_target", "target_json"]
+__all__ = ["as_target", "host_target", "parse_target", "resolve_target", "target_json"]
+
+_LIMITS = ("max_threads_per_block", "max_shared_memory_per_block")  # what MetaSchedule's rules for GPUs read
 
 _ADVICE = (
     'Give a dict such as {"kind": "llvm", "mcpu": "znver4", "num-cores": 8}, a tag such as "nvidia/nvidia-a100", '
@@ -39,20 +41,52 @@ def resolve_target(target: Target | str | Mapping[str, Any] | None) -> Target:
     Raises
     ------
     InvalidInputError
-        When TVM cannot parse it, or a CPU target lacks ``num-cores``.
+        When TVM cannot parse it, a CPU target lacks ``num-cores``, or a GPU target lacks limits which no visible device
+        tells.
     """
+    resolved = as_target(target)
+    kind = str(resolved.kind.name)
+    if kind == "c":
+        raise InvalidInputError(f"`target` must be of a kind that MetaSchedule tunes for; got {resolved!s}. {_ADVICE}")
+    if kind == "llvm":
+        _check_cores(resolved)
+    return _with_limits(resolved) if "gpu" in resolved.keys else resolved
+
+
+def as_target(target: Target | str | Mapping[str, Any] | None) -> Target:
+    """Parse what a user calls a target; None and ``"llvm"`` as `resolve_target` says, nothing else completed."""
     if target is None:
         target = Target.current(allow_none=True)
-    if target is None or target == "llvm":
-        return host_target()
-    resolved = target if isinstance(target, Target) else parse_target(target)
-    if resolved.kind.name in ("llvm", "c") and "num-cores" not in resolved.attrs:
-        described = {**_plain(resolved.export()), "num-cores": psutil.cpu_count(logical=False) or 1}
-        described = {key: value for key, value in described.items() if key not in ("tag", "keys")}
+    if isinstance(target, Target):
+        return target
+    return host_target() if target is None or target == "llvm" else parse_target(target)
+
+
+def _check_cores(resolved: Target) -> None:
+    cores = resolved.attrs.get("num-cores")
+    if cores is not None and int(cores) < 1:
+        raise InvalidInputError(f"`target` must have at least one core (num-cores); got {resolved!s}")
+    if cores is None:
+        described = {**json.loads(target_json(resolved)), "num-cores": psutil.cpu_count(logical=False) or 1}
+        described.pop("keys", None)
         raise InvalidInputError(
-            f"`target` must say how many cores it has (num-cores); got {target!s}. For this machine write Target({described!r})."
+            f"`target` must say how many cores it has (num-cores); got {resolved!s}. For this machine write Target({described!r})."
         )
-    return resolved
+
+
+def _with_limits(resolved: Target) -> Target:
+    """Fill in the limits of a GPU that the target leaves out, from the device of this machine."""
+    missing = [name for name in _LIMITS if name not in resolved.attrs]
+    if not missing:
+        return resolved
+    device = tvm.runtime.device(str(resolved.kind.name))
+    if not device.exist:
+        raise InvalidInputError(
+            f"`target` must have {' and '.join(missing)} where no such device is visible; got {resolved!s}. "
+            'Add them to it as a dict, or name the device by its tag, such as "nvidia/nvidia-a100".'
+        )
+    described = {**json.loads(target_json(resolved)), **{name: int(getattr(device, name)) for name in missing}}
+    return Target(described)
 
 
 def parse_target(target: str | Mapping[str, Any]) -> Target:
@@ -69,16 +103,14 @@ def parse_target(target: str | Mapping[str, Any]) -> Target:
 
 
 def target_json(target: Target) -> str:
-    """Write a target as canonical JSON: sorted keys, no tag, so that equal targets give equal text."""
-    described = _plain(target.export())
-    described.pop("tag", None)
-    return json.dumps(described, sort_keys=True)
+    """Write a target as canonical JSON: sorted keys, no tags, so that equal targets give equal text."""
+    return json.dumps(_plain(target.export()), sort_keys=True)
 
 
 def _plain(value: Any) -> Any:
-    """Turn TVM containers into plain ones."""
-    if isinstance(value, Mapping) or hasattr(value, "items"):
-        return {str(key): _plain(item) for key, item in value.items()}
+    """Turn TVM containers into plain ones, without tags: they name a target, or its host, but do not change it."""
+    if hasattr(value, "items"):
+        return {str(key): _plain(item) for key, item in value.items() if key != "tag"}
     if isinstance(value, (str, bool, int, float)):
         return str(value) if isinstance(value, str) else value
     return [_plain(item) for item in value]

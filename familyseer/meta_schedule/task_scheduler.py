@@ -92,6 +92,7 @@ class TaskScheduler:
         if strategy not in _STRATEGIES:
             raise InvalidInputError(f"`strategy` must be one of {', '.join(_STRATEGIES)}; got {strategy!r}")
         self.objective_func = Objective(objective_func) if objective_func else weighted_sum(weights)
+        self.objective_func.check(len(self.tasks))
         self.strategy = strategy
         self.load_model_file = Path(load_model_file) if load_model_file is not None else None
         self.load_log_file = Path(load_log_file) if load_log_file is not None else None

@@ -58,4 +58,14 @@ class TuningOptions:
         if not isinstance(chosen_runner, ProgramRunner):
             raise InvalidInputError(f"`runner` must be 'local', a LocalRunner or an RPCRunner; got {runner!r}")
         self.builder, self.runner = chosen_builder, chosen_runner
-        self.measure_callbacks = tuple(measure_callbacks or ())
+        self.measure_callbacks = _callbacks(measure_callbacks)
+
+
+def _callbacks(given: Sequence[MeasureCallback] | None) -> tuple[MeasureCallback, ...]:
+    callbacks = tuple(given) if isinstance(given, Sequence) else () if given is None else (given,)
+    strange = [callback for callback in callbacks if not callable(callback) or isinstance(callback, type)]
+    if strange or isinstance(given, MeasureCallback):
+        raise InvalidInputError(
+            f"`measure_callbacks` must be a list such as [RecordToFile('tuning.json')]; got {given!r}"
+        )
+    return callbacks

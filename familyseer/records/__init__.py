@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from familyseer.records.canonical import canonical_json, canonical_target, same_target, trace_digest
+from familyseer.records.canonical import canonical_json, canonical_target, parse_json, same_target, trace_digest
 from familyseer.records.lines import (
     FORMAT_VERSION,
     UNTUNED,
     MeasureRecord,
+    NetworkRecord,
     WorkloadRecord,
     decode_line,
     encode_line,
@@ -22,6 +23,7 @@ __all__ = [
     "LogContents",
     "LogEntry",
     "MeasureRecord",
+    "NetworkRecord",
     "QuarantinedLine",
     "RecordLog",
     "WorkloadRecord",
@@ -31,6 +33,7 @@ __all__ = [
     "decode_line",
     "encode_line",
     "for_target",
+    "parse_json",
     "same_target",
     "trace_digest",
 ]

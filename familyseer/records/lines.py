@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two kinds of lines of a tuning log and their exact JSON form.
+"""The three kinds of lines of a tuning log and their exact JSON form.
 
-A ``workload`` line tells how to rebuild a task, a ``measure`` line what one candidate gave.
+A ``network`` line tells what was tuned, a ``workload`` line how to rebuild a task, a ``measure`` line what one candidate gave.
 Workloads and traces are text that only the engine which wrote them can read; nothing here needs TVM.
 """
 
@@ -23,6 +23,7 @@ __all__ = [
     "FORMAT_VERSION",
     "UNTUNED",
     "MeasureRecord",
+    "NetworkRecord",
     "WorkloadRecord",
     "decode_line",
     "encode_line",
@@ -35,6 +36,36 @@ UNTUNED = "untuned"
 """Policy name of the measurement of an unscheduled program: a yardstick, no trial."""
 
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkRecord:
+    """What was tuned, so that a log can be applied without saying it again.
+
+    Parameters
+    ----------
+    network
+        A built-in network's name, or the absolute path of a model file.
+    target
+        The compilation target as canonical JSON.
+    size, batch
+        Of a built-in network.
+    options
+        Further options of the network as canonical JSON text of an object.
+    """
+
+    network: str
+    target: str
+    size: str = "full"
+    batch: int = 1
+    options: str = "{}"
+
+    def __post_init__(self) -> None:
+        if not self.network:
+            raise InvalidInputError("`network` must be the name of a network or a file; got ''")
+        canonical_target(self.target)
+        if not isinstance(parse_json(self.options), dict):
+            raise InvalidInputError(f"`options` must be a JSON object; got {_shown(self.options)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +145,7 @@ class MeasureRecord:
         return self.result.cost
 
 
-def encode_line(record: WorkloadRecord | MeasureRecord) -> bytes:
+def encode_line(record: NetworkRecord | WorkloadRecord | MeasureRecord) -> bytes:
     r"""Return the line of `record`: ASCII, one ``\n``, at its end.
 
     Raises
@@ -122,11 +153,26 @@ def encode_line(record: WorkloadRecord | MeasureRecord) -> bytes:
     InvalidInputError
         A number is NaN or infinite, or the trace is not JSON.
     """
-    body = _workload_fields(record) if isinstance(record, WorkloadRecord) else _measure_fields(record)
+    if isinstance(record, NetworkRecord):
+        body = _network_fields(record)
+    else:
+        body = _workload_fields(record) if isinstance(record, WorkloadRecord) else _measure_fields(record)
     try:
         return (json.dumps(body, separators=(",", ":"), allow_nan=False) + "\n").encode("ascii")
     except ValueError as err:
         raise InvalidInputError(f"a record must hold finite numbers only; got {record!r}") from err
+
+
+def _network_fields(record: NetworkRecord) -> dict[str, Any]:
+    return {
+        "v": FORMAT_VERSION,
+        "kind": "network",
+        "network": record.network,
+        "target": record.target,
+        "size": record.size,
+        "batch": record.batch,
+        "options": parse_json(record.options),
+    }
 
 
 def _workload_fields(record: WorkloadRecord) -> dict[str, Any]:
@@ -166,7 +212,7 @@ def _measure_fields(record: MeasureRecord) -> dict[str, Any]:
     }
 
 
-def decode_line(line: bytes) -> WorkloadRecord | MeasureRecord:
+def decode_line(line: bytes) -> NetworkRecord | WorkloadRecord | MeasureRecord:
     """Return the record that `line` holds; unknown extra fields are ignored.
 
     Raises
@@ -185,10 +231,10 @@ def decode_line(line: bytes) -> WorkloadRecord | MeasureRecord:
             f"the log is of format version {version}; this familyseer understands up to {FORMAT_VERSION}. "
             "Upgrade familyseer to read it."
         )
-    decoders: dict[object, Callable[[Mapping[str, Any]], WorkloadRecord | MeasureRecord]]
-    decoders = {"workload": _to_workload, "measure": _to_measure}
+    decoders: dict[object, Callable[[Mapping[str, Any]], NetworkRecord | WorkloadRecord | MeasureRecord]]
+    decoders = {"network": _to_network, "workload": _to_workload, "measure": _to_measure}
     kind = fields.get("kind")
-    if version != FORMAT_VERSION or kind not in ("workload", "measure"):
+    if version != FORMAT_VERSION or not isinstance(kind, str) or kind not in decoders:
         raise InvalidInputError(f"unknown line: v={version}, kind={kind!r}")
     return decoders[kind](fields)
 
@@ -226,6 +272,12 @@ def _number(name: str, value: object) -> float:
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _to_network(fields: Mapping[str, Any]) -> NetworkRecord:
+    text = {name: _field(fields, name, str) for name in ("network", "target", "size")}
+    options = canonical_json(_field(fields, "options", dict))
+    return NetworkRecord(batch=_field(fields, "batch", int), options=options, **text)
 
 
 def _to_workload(fields: Mapping[str, Any]) -> WorkloadRecord:

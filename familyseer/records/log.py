@@ -15,7 +15,7 @@ from types import TracebackType
 
 from familyseer.errors import EnvironmentFailure, InvalidInputError, LogError
 from familyseer.records.canonical import canonical_target
-from familyseer.records.lines import MeasureRecord, WorkloadRecord, encode_line
+from familyseer.records.lines import MeasureRecord, NetworkRecord, WorkloadRecord, encode_line
 from familyseer.records.reading import LogContents, LogEntry, QuarantinedLine, check_regular, scan_log
 from familyseer.task import TaskKey
 
@@ -52,6 +52,7 @@ class RecordLog:
         self._clock = clock
         self._fd = -1
         self._known: set[tuple[TaskKey, str]] = set()
+        self._networks: set[NetworkRecord] = set()
         self._synced_at = 0.0
         self._unsynced = False
 
@@ -75,12 +76,15 @@ class RecordLog:
         """
         workloads: dict[tuple[TaskKey, str], WorkloadRecord] = {}
         records: list[MeasureRecord] = []
+        networks: dict[NetworkRecord, None] = {}
         bad: list[QuarantinedLine] = []
         for entry in self.scan():
             if isinstance(entry, MeasureRecord):
                 records.append(entry)
             elif isinstance(entry, WorkloadRecord):
                 workloads.setdefault(_identity(entry), entry)
+            elif isinstance(entry, NetworkRecord):
+                networks[entry] = None
             else:
                 bad.append(entry)
         return LogContents(
@@ -88,6 +92,7 @@ class RecordLog:
             records=tuple(records),
             quarantined=tuple(line for line in bad if not line.torn),
             torn=any(line.torn for line in bad),
+            networks=tuple(networks),
         )
 
     def open_for_append(self) -> LogContents:
@@ -116,6 +121,7 @@ class RecordLog:
             raise
         self._fd = fd
         self._known = {_identity(workload) for workload in contents.workloads}
+        self._networks = set(contents.networks)
         self._synced_at = self._clock()
         _open_logs.add(self)
         return contents
@@ -132,6 +138,20 @@ class RecordLog:
             raise LogError(
                 f"the log {str(self.path)!r} cannot be written: {err.strerror}. Choose another file or its permissions."
             ) from err
+
+    def add_network(self, network: NetworkRecord) -> bool:
+        """Write what is tuned, unless the log has it; whether it was written.
+
+        Raises
+        ------
+        EnvironmentFailure
+            The disk is full or fails.
+        """
+        if network in self._networks:
+            return False
+        self._write(encode_line(network))
+        self._networks.add(network)
+        return True
 
     def add_workload(self, workload: WorkloadRecord) -> bool:
         """Write what rebuilds a task, unless the log has it for this target; whether it was written.

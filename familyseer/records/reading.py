@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from familyseer.errors import InvalidInputError, LogError
-from familyseer.records.lines import MeasureRecord, WorkloadRecord, decode_line
+from familyseer.records.lines import MeasureRecord, NetworkRecord, WorkloadRecord, decode_line
 
 __all__ = ["LogContents", "LogEntry", "QuarantinedLine", "check_regular", "scan_log"]
 
@@ -51,15 +51,18 @@ class LogContents:
         Bad lines before the last.
     torn
         Whether the last line was not written to its end and was left out.
+    networks
+        What was tuned, each once, in file order.
     """
 
     workloads: tuple[WorkloadRecord, ...] = ()
     records: tuple[MeasureRecord, ...] = ()
     quarantined: tuple[QuarantinedLine, ...] = ()
     torn: bool = False
+    networks: tuple[NetworkRecord, ...] = ()
 
 
-LogEntry = WorkloadRecord | MeasureRecord | QuarantinedLine
+LogEntry = NetworkRecord | WorkloadRecord | MeasureRecord | QuarantinedLine
 """What one line of a log holds."""
 
 

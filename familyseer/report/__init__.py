@@ -15,6 +15,7 @@ from familyseer.report.rows import (
     uncovered,
     untuned_latencies,
 )
+from familyseer.report.summary import network_text, render_left_out, render_summary
 from familyseer.report.text import FAILURE_WORDS, render_gains, render_tasks
 
 __all__ = [
@@ -25,7 +26,10 @@ __all__ = [
     "failure_diagnosis",
     "gain_rows",
     "gain_totals",
+    "network_text",
     "render_gains",
+    "render_left_out",
+    "render_summary",
     "render_tasks",
     "task_rows",
     "totals",

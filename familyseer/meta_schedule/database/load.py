@@ -13,7 +13,15 @@ from tvm.target import Target
 from familyseer.errors import InvalidInputError
 from familyseer.meta_schedule.database.rebuild import commit_record, load_module
 from familyseer.meta_schedule.target import target_json
-from familyseer.records import LogEntry, MeasureRecord, QuarantinedLine, RecordLog, WorkloadRecord, canonical_target
+from familyseer.records import (
+    LogEntry,
+    MeasureRecord,
+    NetworkRecord,
+    QuarantinedLine,
+    RecordLog,
+    WorkloadRecord,
+    canonical_target,
+)
 from familyseer.task import Task, TaskKey
 
 __all__ = ["LoadReport", "load_database"]
@@ -75,6 +83,8 @@ class _Harvest:
         elif isinstance(entry, WorkloadRecord):
             if canonical_target(entry.task.target) == self.target:
                 self.workloads.setdefault(entry.task.key, entry)
+        elif isinstance(entry, NetworkRecord):
+            return
         elif canonical_target(entry.target) != self.target:
             self.other_target += 1
         elif not entry.valid:

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Search policies: what they propose, never twice, and the same again from the same measurements."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tvm import te
+
+from familyseer.cost_model import ModelBank, XGBCostModel
+from familyseer.errors import InvalidInputError, UnsupportedError
+from familyseer.measure import MeasureErrorNo, MeasureResult
+from familyseer.meta_schedule.measure_record import MeasureInput, State
+from familyseer.meta_schedule.measurer import ProgramMeasurer
+from familyseer.meta_schedule.search_params import SearchParams
+from familyseer.meta_schedule.search_policy import FamilySketchPolicy, PreloadMeasuredStates, SketchPolicy
+from familyseer.meta_schedule.search_task import SearchTask
+from familyseer.meta_schedule.space import Evolution, extract_features, module_hash
+from familyseer.records import MeasureRecord
+
+TARGET = {"kind": "llvm", "num-cores": 2}
+QUICK = {"evolutionary_search_population": 16, "evolutionary_search_num_iters": 1}
+
+
+def matmul(n: int, m: int, k: int):
+    """Return a matrix product."""
+    a, b = te.placeholder((n, k), name="A"), te.placeholder((k, m), name="B")
+    r = te.reduce_axis((0, k), name="r")
+    return te.create_prim_func([a, b, te.compute((n, m), lambda i, j: te.sum(a[i, r] * b[r, j], axis=r), name="C")])
+
+
+@pytest.fixture(scope="module")
+def task() -> SearchTask:
+    """Return a matrix product with a space of thousands of programs."""
+    return SearchTask(func=matmul(64, 64, 64), target=TARGET, desc="matmul")
+
+
+class PretendMeasurer(ProgramMeasurer):
+    """Answers at once with latencies that follow from the program: for what happens around measuring."""
+
+    def __init__(self, callbacks=()):
+        self.callbacks = tuple(callbacks)
+        self.verbose = 0
+        self.measured: list[int] = []
+
+    def measure(self, requests, on_result=None):
+        """Return one latency per request; every seventh program fails."""
+        import tvm_ffi
+
+        from familyseer.meta_schedule.measurer import PhaseSeconds
+
+        self.seconds = PhaseSeconds()
+        results = []
+        for position, request in enumerate(requests):
+            identity = tvm_ffi.structural_hash(request.mod)
+            self.measured.append(identity)
+            failed = identity % 7 == 0
+            result = (
+                MeasureResult(error_no=MeasureErrorNo.RUNTIME_DEVICE, error_msg="bad luck")
+                if failed
+                else MeasureResult(costs=(1e-4 * (1 + identity % 1000 / 1000),))
+            )
+            results.append(result)
+            if on_result:
+                on_result(position, result)
+        return results
+
+
+def recorded(policy, inputs, results) -> list[MeasureRecord]:
+    """Return what a log would hold of a round."""
+    return [
+        MeasureRecord(
+            task=policy.described.key,
+            target=policy.described.target,
+            trace=given.state.trace,
+            result=result,
+            round=policy.round - 1,
+        )
+        for given, result in zip(inputs, results, strict=True)
+    ]
+
+
+def test_nothing_is_measured_twice(task):
+    """Over many rounds of a small space, each program comes once, and an explored space gives an empty round."""
+    tiny = SearchTask(func=matmul(2, 2, 2), target=TARGET)
+    policy, measurer = SketchPolicy(tiny, XGBCostModel(), params=QUICK, threads=1), PretendMeasurer()
+    for _ in range(40):
+        inputs, results = policy.continue_search_one_round(16, measurer)
+        assert len(inputs) == len(results) <= 16
+        if not inputs:
+            break
+
+    assert inputs == []
+    assert len(measurer.measured) > 20
+    assert len(set(measurer.measured)) == len(measurer.measured)
+
+
+def test_a_resumed_policy_proposes_what_the_interrupted_one_would_have(task):
+    """The same seed and the same measurements give the same candidates, round after round."""
+    measurer = PretendMeasurer()
+    policy = SketchPolicy(task, XGBCostModel(min_samples=8), params=QUICK, seed=5)
+    log: list[MeasureRecord] = []
+    for _ in range(2):
+        log += recorded(policy, *policy.continue_search_one_round(8, measurer))
+    resumed = SketchPolicy(task, XGBCostModel(min_samples=8), params=QUICK, seed=5)
+    batches = [batch for number in range(2) for batch in resumed.recall([r for r in log if r.round == number])]
+    resumed.model.update_many(batches)
+
+    assert resumed.round == policy.round == 2
+    proposed = [module_hash(schedule) for schedule in policy.propose(8)]
+    assert [module_hash(schedule) for schedule in resumed.propose(8)] == proposed
+    assert len(set(proposed) - set(measurer.measured)) == 8
+    assert [module_hash(s) for s in SketchPolicy(task, params=QUICK, seed=6).propose(8)] != [
+        module_hash(s) for s in SketchPolicy(task, params=QUICK, seed=5).propose(8)
+    ]
+
+
+def test_each_result_is_reported_with_its_candidate(task):
+    """Callbacks hear of one candidate at a time, with the policy that proposed it and the number of its round."""
+    heard = []
+    measurer = PretendMeasurer([lambda policy, inputs, results: heard.append((policy.round, inputs, results))])
+    policy = SketchPolicy(task, params=QUICK)
+    first = policy.continue_search_one_round(4, measurer)
+    second = policy.continue_search_one_round(4, measurer)
+
+    assert [number for number, _, _ in heard] == [0] * 4 + [1] * 4
+    assert [inputs[0] for _, inputs, _ in heard] == first[0] + second[0]
+    assert [results[0] for _, _, results in heard] == first[1] + second[1]
+
+
+def test_evolution_follows_the_model(task):
+    """With a model that loves one feature, an evolved population has more of it than a sampled one."""
+    policy = SketchPolicy(task, params={**QUICK, "evolutionary_search_num_iters": 3})
+    sampled = policy.sample_initial_population()
+    before = extract_features(task.mod, task.target, sampled, 1).gathered()
+    column = int(np.argmax(before.std(axis=0)))
+    policy._predict = lambda features: np.exp(features.gathered()[:, column].astype("float64") / 10)
+    evolved = policy.evolutionary_search(sampled, 8)
+    after = extract_features(task.mod, task.target, evolved, 1).gathered()
+
+    assert len(evolved) == 8
+    assert after[:, column].mean() > before[:, column].mean()
+
+
+def test_relatives_measurements_guide_the_first_round(task):
+    """A task without measurements whose family has a trained model is searched by evolution, a quarter at random."""
+    relative = SearchTask(func=matmul(64, 32, 64), target=TARGET)
+    keys = {task.task.key: "dense", relative.task.key: "dense"}
+    bank = ModelBank(keys, lambda: XGBCostModel(min_samples=8))
+    FamilySketchPolicy(relative, bank, params=QUICK).continue_search_one_round(16, PretendMeasurer())
+    policy = FamilySketchPolicy(task, bank, params=QUICK)
+    calls = []
+    predict = policy._predict
+    policy._predict = lambda features: calls.append(len(features)) or predict(features)
+
+    assert len(policy.propose(8)) == 8
+    assert sum(calls) >= 16
+    assert policy._random_share() == 0.25
+
+
+def test_seeds_join_the_population(task):
+    """A source of seeds is asked for traces that fit; one that does not apply is left out."""
+    donor = State.of(task, SketchPolicy(task, params=QUICK, seed=9).propose(1)[0])
+
+    class Source:
+        def seeds_for(self, task, count):
+            return [donor.trace, '[[["GetSBlock",[],["nowhere","main"],["b0"]]],[]]'][:count]
+
+    policy = FamilySketchPolicy(task, XGBCostModel(), seeds=Source(), params=QUICK)
+    population = [module_hash(schedule) for schedule in policy.sample_initial_population()]
+
+    assert population[0] == module_hash(donor.schedule)
+    assert len(population) >= 2
+
+
+def test_what_a_log_holds_is_taken_over(task, tmp_path):
+    """`PreloadMeasuredStates` makes a policy remember; any other callback is refused with its reason."""
+    from familyseer.meta_schedule.measure_record import RecordToFile
+
+    writer = RecordToFile(tmp_path / "log.json")
+    first = SketchPolicy(task, params=QUICK)
+    inputs, _ = first.continue_search_one_round(4, PretendMeasurer([writer]))
+    writer.finish()
+    second = SketchPolicy(task, params=QUICK, init_search_callbacks=[PreloadMeasuredStates(str(tmp_path / "log.json"))])
+
+    assert second.round == 1
+    assert second._measured == {module_hash(given.state.schedule) for given in inputs}
+    with pytest.raises(UnsupportedError, match="only PreloadMeasuredStates"):
+        SketchPolicy(task, init_search_callbacks=["custom rule"])
+
+
+def test_records_of_other_tasks_and_targets_are_left_alone(task):
+    """Restoring counts only what belongs to the task and its target."""
+    policy = SketchPolicy(task, params=QUICK)
+    state = State.untuned(task)
+    result = MeasureResult(costs=(1e-3,))
+    foreign = [
+        MeasureRecord(task="0" * 16, target=policy.described.target, trace=state.trace, result=result),
+        MeasureRecord(task=policy.described.key, target='{"kind":"cuda"}', trace=state.trace, result=result),
+    ]
+
+    assert policy.restore(foreign) == 0
+    assert policy.round == 0
+    assert MeasureInput(task, state).state.trace == "[[],[]]"
+
+
+class TestParameters:
+    """TVM's names of parameters are understood; what this engine cannot honour is never silently ignored."""
+
+    def test_defaults_scale_with_the_round(self):
+        """A population is eight per candidate, from 64 to MetaSchedule's 512, unless it is given."""
+        params = SearchParams.parse(None)
+
+        assert [params.evolution(n).population for n in (1, 8, 16, 64, 1000)] == [64, 64, 128, 512, 512]
+        assert SearchParams.parse({"evolutionary_search_population": 2048}).evolution(4) == Evolution(
+            population=2048, generations=4, mutation_prob=0.85
+        )
+
+    def test_tvm_defaults_spelled_out_are_accepted(self):
+        """A script that repeats TVM's defaults runs."""
+        assert SearchParams.parse({"max_vectorize_size": 16, "eps_greedy": 0.1}).eps_greedy == 0.1
+
+    @pytest.mark.parametrize(
+        ("params", "error", "text"),
+        [
+            ({"max_vectorize_size": 8}, UnsupportedError, "`max_vectorize_size` is fixed by MetaSchedule"),
+            ({"cpu_multi_level_tiling_structure": "SSRS"}, UnsupportedError, "schedule rules"),
+            ({"populaton": 3}, InvalidInputError, "got populaton"),
+            ({"eps_greedy": 1.5}, InvalidInputError, "`eps_greedy` must be from 0 to 1; got 1.5"),
+            ({"evolutionary_search_population": 1}, InvalidInputError, "at least 2; got 1"),
+            ({"evolutionary_search_num_iters": -1}, InvalidInputError, "at least 0; got -1"),
+        ],
+    )
+    def test_what_cannot_be_honoured_is_refused(self, params, error, text):
+        """The message names the parameter and what to do."""
+        with pytest.raises(error, match=text):
+            SearchParams.parse(params)
+
+    def test_a_cost_model_must_be_one(self, task):
+        """Anything else as a model is refused."""
+        with pytest.raises(InvalidInputError, match="`program_cost_model` must be an XGBModel"):
+            SketchPolicy(task, object())

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The task scheduler on real measurements: the script of old, budgets, resumption, failures and bad input."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from familyseer import auto_scheduler
+from familyseer.errors import InvalidInputError, LogError
+from familyseer.families.keys import POLICY_NAMES
+from familyseer.meta_schedule.search_task import SearchTask
+from familyseer.records import RecordLog, trace_digest
+from familyseer.tuner import StopReason
+
+from .test_search_policy import QUICK, matmul
+
+TARGET = {"kind": "llvm", "num-cores": 2}
+SHAPES = [(32, 32, 32), (32, 64, 32)]
+
+
+def tasks(target=TARGET, shapes=SHAPES) -> list[SearchTask]:
+    """Return small matrix products."""
+    return [SearchTask(func=matmul(*shape), target=target, desc=f"matmul{shape}") for shape in shapes]
+
+
+def options(trials: int, log: Path | None = None, per_round: int = 8, **changes) -> auto_scheduler.TuningOptions:
+    """Return options whose measurements take next to no time."""
+    settings = {
+        "runner": auto_scheduler.LocalRunner(number=1, min_repeat_ms=0),
+        "builder": auto_scheduler.LocalBuilder(n_parallel=2),
+        "measure_callbacks": [auto_scheduler.RecordToFile(log)] if log else None,
+        **changes,
+    }
+    return auto_scheduler.TuningOptions(trials, num_measures_per_round=per_round, verbose=0, **settings)
+
+
+def digests(log: Path) -> list[tuple[str, str]]:
+    """Return task and trace of each recorded trial."""
+    return [(record.task, trace_digest(record.trace)) for record in RecordLog(log).read().records]
+
+
+def tune(trials: int, log: Path, policy: str = "sketch.xgb.family_op", **changes):
+    """Tune the two products as a script would; return scheduler and summary."""
+    scheduler = auto_scheduler.TaskScheduler(tasks(), [2, 1], load_log_file=log, callbacks=[], **changes)
+    return scheduler, scheduler.tune(options(trials, log), policy, QUICK)
+
+
+def test_the_script_of_the_rfc_runs(tmp_path, monkeypatch, capsys):
+    """As it stands, but for the size of the budget: tasks, log, options, one call."""
+    monkeypatch.chdir(tmp_path)
+    log_file = "tuning.json"
+    workloads = tasks()
+    task_weights = [1, 1]
+
+    tuner = auto_scheduler.TaskScheduler(workloads, task_weights, load_log_file=log_file)
+    tune_option = auto_scheduler.TuningOptions(
+        num_measure_trials=4 * (len(workloads) + 1),
+        runner=auto_scheduler.LocalRunner(repeat=2, min_repeat_ms=0, enable_cpu_cache_flush=True),
+        measure_callbacks=[auto_scheduler.RecordToFile(log_file)],
+    )
+    tuner.tune(tune_option, search_policy="sketch.xgb.family_op")
+
+    records = RecordLog(log_file).read().records
+    assert len(records) == tuner.ct == 12
+    assert {record.policy for record in records} == {"sketch.xgb.family_op"}
+    assert {len(record.result.costs) for record in records if record.valid} == {2}
+    assert list(tuner.best_costs) == [min(r.cost for r in records if r.task == task.workload_key) for task in workloads]
+    assert "Estimated total latency" in capsys.readouterr().out
+    assert (tmp_path / "total_latency.tsv").read_text().count("\n") == len(tuner.task_costs_history[0]) + len(
+        tuner.task_costs_history[1]
+    )
+
+
+@pytest.mark.parametrize("policy", POLICY_NAMES)
+def test_every_policy_tunes(policy, tmp_path):
+    """Each name measures exactly its budget, and its records say who proposed them."""
+    scheduler, summary = tune(8, tmp_path / "log.json", policy)
+
+    assert (summary.reason, summary.trials) == (StopReason.BUDGET, 8)
+    assert [state.trials for state in scheduler.states] == [4, 4]
+    assert {record.policy for record in RecordLog(tmp_path / "log.json").read().records} == {policy}
+    assert scheduler.cur_score < 1
+
+
+def test_a_second_run_goes_on_where_the_first_stopped(tmp_path):
+    """The budget is a total; what was measured is not measured again; a spent budget measures nothing."""
+    log = tmp_path / "log.json"
+    tune(16, log)
+    scheduler, summary = tune(24, log)
+
+    assert (summary.trials, summary.restored_trials) == (24, 16)
+    assert len(digests(log)) == 24 == len(set(digests(log)))
+    again, summary = tune(24, log)
+    assert (summary.trials, summary.restored_trials, summary.seconds < 5) == (24, 24, True)
+    assert again.task_costs_history == scheduler.task_costs_history
+    assert len(digests(log)) == 24
+
+
+SCRIPT = """
+from pathlib import Path
+from tests.meta_schedule.test_task_scheduler import tune
+tune(40, Path({log!r}))
+"""
+
+
+def test_a_killed_run_loses_nothing(tmp_path):
+    """`kill -9` in mid-run: what was measured is there, no worker is left, and a resume measures just the rest."""
+    log = tmp_path / "log.json"
+    root = Path(__file__).parents[2]
+    run = subprocess.Popen([sys.executable, "-c", SCRIPT.format(log=str(log))], cwd=root, start_new_session=True)
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline and (not log.exists() or log.read_bytes().count(b'"measure"') < 11):
+        assert run.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.02)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    measured = digests(log)
+    scheduler, summary = tune(40, log)
+
+    assert 11 <= len(measured) < 40
+    assert summary.restored_trials == len(measured)
+    assert digests(log)[: len(measured)] == measured
+    assert len(digests(log)) == 40 == len(set(digests(log)))
+    assert Counter(task for task, _ in digests(log)) == {
+        task.workload_key: state.trials for task, state in zip(scheduler.tasks, scheduler.states, strict=True)
+    }
+
+
+def test_models_are_kept_between_runs(tmp_path):
+    """`load_model_file` is written at the end and read at the start: a folder of families, or one file."""
+    tune(16, tmp_path / "a.json", load_model_file=tmp_path / "bank")
+    tune(16, tmp_path / "b.json", "sketch.xgb", load_model_file=tmp_path / "model")
+    scheduler, _ = tune(2, tmp_path / "c.json", load_model_file=tmp_path / "bank")
+
+    assert (tmp_path / "bank" / "manifest.json").exists()
+    assert (tmp_path / "model").is_file()
+    assert scheduler.model.is_trained(scheduler.tasks[0].workload_key)
+
+
+def refuse_to_link(output, objects, **options):
+    """Fail every build."""
+    raise RuntimeError("the linker is out of order")
+
+
+def test_a_task_whose_every_candidate_fails_is_retired(tmp_path):
+    """After two rounds without a valid schedule it is given up, and the run ends with the reason."""
+    log = tmp_path / "log.json"
+    scheduler = auto_scheduler.TaskScheduler(tasks(), callbacks=[])
+    builder = auto_scheduler.LocalBuilder(n_parallel=1, build_func=refuse_to_link)
+    summary = scheduler.tune(options(64, log, per_round=2, builder=builder), "sketch.xgb.family_op", QUICK)
+
+    assert summary.reason is StopReason.ALL_RETIRED
+    assert summary.message == "all tasks are retired: no valid schedule in 4 trials (2)"
+    assert scheduler.dead_tasks == {0, 1}
+    assert (scheduler.cur_score, scheduler.ct) == (1e10, 8)
+    failures = [record.result for record in RecordLog(log).read().records]
+    assert {failure.error_no.name for failure in failures} == {"COMPILE_HOST"}
+    assert all("the linker is out of order" in failure.error_msg for failure in failures)
+
+
+def test_one_policy_per_task_can_be_given():
+    """A list of policies is used as it is; a list of another length is refused."""
+    workloads = tasks()
+    scheduler = auto_scheduler.TaskScheduler(workloads, callbacks=[])
+    policies = [auto_scheduler.SketchPolicy(task, auto_scheduler.XGBModel(), params=QUICK) for task in workloads]
+    scheduler.tune(options(4), policies)
+
+    assert [policy.round for policy in policies] == [1, 1]
+    with pytest.raises(InvalidInputError, match=r"one SearchPolicy per task \(2\)"):
+        scheduler.tune(options(4), policies[:1])
+
+
+def test_a_single_task_tunes_itself(tmp_path):
+    """`SearchTask.tune` and `apply_best`, as in the tutorials of old."""
+    log = tmp_path / "log.json"
+    task = tasks()[0]
+    task.tune(options(4, log))
+    best, result = auto_scheduler.load_best_record(log, task.workload_key)
+
+    assert str(task.apply_best(str(log)).trace) == str(best.state.schedule.trace)
+    assert result.cost == min(record.cost for record in RecordLog(log).read().records)
+    with pytest.raises(InvalidInputError, match="holds none"):
+        tasks()[1].apply_best(str(log))
+
+
+def test_a_log_of_another_target_is_refused(tmp_path):
+    """Nothing of it is applied and nothing is added to it."""
+    log = tmp_path / "log.json"
+    tune(4, log)
+    before = log.read_bytes()
+    other = tasks({"kind": "llvm", "num-cores": 1})
+    scheduler = auto_scheduler.TaskScheduler(other, load_log_file=log, callbacks=[])
+
+    with pytest.raises(LogError, match=r"must be of target .* its 4 records are for"):
+        scheduler.tune(options(4, log), "sketch.xgb", QUICK)
+    assert log.read_bytes() == before
+
+
+def test_a_log_that_cannot_be_written_stops_before_measuring(tmp_path):
+    """A folder in place of the log is an error at once."""
+    scheduler = auto_scheduler.TaskScheduler(tasks(), callbacks=[])
+
+    with pytest.raises(LogError):
+        scheduler.tune(options(4, tmp_path), "sketch.xgb", QUICK)
+    assert scheduler.ct == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"tasks": []}, "`tasks` must hold at least one task; got 0"),
+        ({"tasks": ["conv2d"]}, "`tasks` must be SearchTasks; got 'conv2d'"),
+        ({"task_weights": [1]}, r"`task_weights` must hold one weight per task \(2\); got 1"),
+        ({"task_weights": [1, -1]}, r"must be a number ≥ 0; got -1.0"),
+        ({"strategy": "random"}, "`strategy` must be one of gradient, round-robin; got 'random'"),
+        ({"alpha": 2}, "alpha"),
+        ({"objective_func": lambda costs: -sum(costs)}, "must not grow when a latency falls"),
+    ],
+)
+def test_bad_arguments_of_the_scheduler(arguments, text):
+    """One sentence each, before anything is measured."""
+    with pytest.raises(InvalidInputError, match=text):
+        auto_scheduler.TaskScheduler(**{"tasks": tasks(), "callbacks": [], **arguments})
+
+
+@pytest.mark.parametrize(
+    ("trials", "policy", "text"),
+    [
+        (1, "sketch.xgb", r"at least the number of tasks \(2\)"),
+        (4, "sketch.xgb.family_zodiac", "must be one of sketch.random, sketch.xgb, sketch.xgb.family_op"),
+        (4, "sketch.xgb.family_accuracy", "planned"),
+    ],
+)
+def test_bad_arguments_of_tune(trials, policy, text):
+    """Budgets too small and policies unknown are named."""
+    with pytest.raises(InvalidInputError, match=text):
+        auto_scheduler.TaskScheduler(tasks(), callbacks=[]).tune(options(trials), policy)
+
+
+@pytest.mark.parametrize("trials", [0, -1, 2.5, True, "64"])
+def test_trials_must_be_a_whole_number(trials):
+    """Zero, negative and other trials are refused in the user's words."""
+    with pytest.raises(InvalidInputError, match="`num_measure_trials` must be"):
+        auto_scheduler.TuningOptions(trials)
+
+
+def test_tasks_of_two_targets_are_refused():
+    """One run has one target."""
+    mixed = [tasks()[0], tasks({"kind": "llvm", "num-cores": 1})[1]]
+
+    with pytest.raises(InvalidInputError, match="must all be for one target"):
+        auto_scheduler.TaskScheduler(mixed, callbacks=[])
