@@ -16,7 +16,7 @@ from tvm.s_tir import dlight
 from tvm.s_tir import meta_schedule as ms
 from tvm.target import Target
 
-from familyseer.errors import EnvironmentFailure, InvalidInputError
+from familyseer.errors import EnvironmentFailure, InvalidInputError, UnsupportedError
 from familyseer.meta_schedule.database import LoadReport, load_database
 from familyseer.meta_schedule.database.rebuild import TVM_ERRORS, first_line
 from familyseer.meta_schedule.lowering import legalize_and_fuse
@@ -123,11 +123,11 @@ def extract_tasks(
         Refused where they are not at their defaults.
     """
     if dump_workload_to_dag_log is not None or other_targets is not None or opt_level != 3:
-        raise InvalidInputError(
+        raise UnsupportedError(
             "`dump_workload_to_dag_log`, `opt_level` and `other_targets` must be left at their defaults on this engine; "
             "lower the module as you like before you pass it"
         )
-    if hardware_params is not None and target is not None:
+    if hardware_params is not None:
         target = hardware_params.complete(target)
     resolved = resolve_target(target)
     if target_host is not None:
@@ -232,7 +232,7 @@ class ApplyHistoryBest:
         target: Any = None,
     ) -> None:
         if n_lines is not None or include_compatible:
-            raise InvalidInputError("`n_lines` and `include_compatible` must be left at their defaults on this engine")
+            raise UnsupportedError("`n_lines` and `include_compatible` must be left at their defaults on this engine")
         self.path = os.fspath(records)
         self.kernels: Sequence[Kernel] = ()
         self.report = LoadReport()

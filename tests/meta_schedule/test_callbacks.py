@@ -18,7 +18,7 @@ from familyseer.meta_schedule.runner import LocalRunner
 from familyseer.meta_schedule.tuning_options import TuningOptions
 
 GOLDEN = """\
-                    Task Scheduler                    
+                    Task Scheduler
 ┏━━━━┳━━━━━━━━┳━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━┳━━━━━━━━┓
 ┃ ID ┃ Task   ┃ Latency (ms) ┃ Speed (GFLOPS) ┃ Trials ┃
 ┡━━━━╇━━━━━━━━╇━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━╇━━━━━━━━┩
@@ -142,7 +142,7 @@ def test_options_keep_what_is_given(tmp_path):
 
 def test_no_budget_is_refused():
     """TVM's default of 0 trials searched without measuring."""
-    with pytest.raises(InvalidInputError, match="`num_measure_trials` must be an integer ≥ 1; got 0. Set how many"):
+    with pytest.raises(InvalidInputError, match=r"`num_measure_trials` must be an integer ≥ 1; got 0. Set how many"):
         TuningOptions()
 
 

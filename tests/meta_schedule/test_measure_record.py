@@ -132,7 +132,7 @@ def test_no_best_record_of_others(log, key, target):
 
 def test_best_record_refuses_compatible_targets(log):
     """Records of another target are not applied, even when asked for."""
-    with pytest.raises(UnsupportedError, match="`include_compatible` .* records of another target are never used"):
+    with pytest.raises(UnsupportedError, match=r"`include_compatible` .* records of another target are never used"):
         load_best_record(log, include_compatible=True)
 
 
@@ -141,7 +141,7 @@ def test_best_record_of_a_damaged_workload(log):
     workload, *measured = log.read_text().splitlines()
     log.write_text("\n".join([workload[: len(workload) // 2], *measured]) + "\n")
 
-    with pytest.raises(InvalidInputError, match="must hold the workload of task .*; its line is missing or damaged"):
+    with pytest.raises(InvalidInputError, match=r"must hold the workload of task .*; its line is missing or damaged"):
         load_best_record(log)
     assert load_records(log) == []
 

@@ -305,7 +305,7 @@ def test_hardware_params_that_the_rules_fix_are_refused(name):
 
 def test_the_host_of_hardware_params_is_refused():
     """It would have no effect."""
-    with pytest.raises(UnsupportedError, match="`target_host` .* give it to SearchTask instead"):
+    with pytest.raises(UnsupportedError, match=r"`target_host` .* give it to SearchTask instead"):
         HardwareParams(target_host="llvm")
 
 
@@ -319,7 +319,7 @@ def test_hardware_params_are_whole_numbers(name, value):
 
 def test_refuses_other_hardware_params():
     """A dict of limits belongs into the target."""
-    with pytest.raises(InvalidInputError, match="`hardware_params` must be HardwareParams; got {'num_cores': 4}"):
+    with pytest.raises(InvalidInputError, match=r"`hardware_params` must be HardwareParams; got \{'num_cores': 4\}"):
         SearchTask(matmul, (16, 8, 32), target=CPU, hardware_params={"num_cores": 4})
 
 

@@ -91,9 +91,10 @@ class TestWorker:
         sockets = [
             c for c in os.listdir(f"/proc/{second.pid}/fd") if "socket" in os.readlink(f"/proc/{second.pid}/fd/{c}")
         ]
+        fds = {p: {f.name: os.readlink(f) for f in Path(f'/proc/{p}/fd').iterdir()} for p in (shared_template().pid, worker.pid, second.pid, os.getpid())}
         second.kill()
 
-        assert len(sockets) == 1
+        assert len(sockets) == 1, fds
 
 
 class TestPool:
