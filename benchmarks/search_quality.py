@@ -29,6 +29,7 @@ from familyseer.meta_schedule.search_policy import measure_request
 from familyseer.records import MeasureRecord
 
 MODELS = ("familyseer", "tvm")
+SETTINGS = {"rounds": 3, "per_round": 64, "population": 256, "generations": 3, "min_repeat_ms": 30}
 
 
 class TVMModel(CostModel):
@@ -69,19 +70,26 @@ def make_model(name: str, seed: int) -> CostModel:
     return XGBCostModel(seed=seed, adaptive_training=False) if name == "familyseer" else TVMModel(seed)
 
 
-def search(operator: str, seed: int, rounds: int, per_round: int, target: Any) -> dict[str, Any]:
+def search(operator: str, seed: int, settings: dict[str, int], target: Any) -> dict[str, Any]:
     """Run both searches of one operator and seed; return latencies in seconds and where time went."""
     task = auto_scheduler.SearchTask(func=OPERATORS[operator](), target=target, desc=operator)
     records: list[MeasureRecord] = []
-    builder, runner = auto_scheduler.LocalBuilder(), auto_scheduler.LocalRunner()
+    builder, runner = auto_scheduler.LocalBuilder(), auto_scheduler.LocalRunner(min_repeat_ms=settings["min_repeat_ms"])
+    per_round = settings["per_round"]
+    params = {
+        "evolutionary_search_population": settings["population"],
+        "evolutionary_search_num_iters": settings["generations"],
+    }
     with auto_scheduler.ProgramMeasurer(builder, runner, [collect(records)], verbose=0) as measurer:
         auto_scheduler.SketchPolicy(task, seed=seed).continue_search_one_round(per_round, measurer)
         first = list(records)
-        policies = {name: auto_scheduler.SketchPolicy(task, make_model(name, seed), seed=seed) for name in MODELS}
+        policies = {
+            name: auto_scheduler.SketchPolicy(task, make_model(name, seed), params, seed=seed) for name in MODELS
+        }
         found = {name: list(first) for name in MODELS}
         for policy in policies.values():
             policy.restore(first)
-        for number in range(1, rounds):
+        for number in range(1, settings["rounds"]):
             for name in MODELS if number % 2 else reversed(MODELS):
                 records.clear()
                 policies[name].continue_search_one_round(per_round, measurer)
@@ -150,11 +158,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--per-round", type=int, default=64)
+    for name, default in SETTINGS.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
     parser.add_argument("--operators", nargs="*", default=list(OPERATORS), choices=list(OPERATORS))
     options = parser.parse_args()
-    settings = {"rounds": options.rounds, "per_round": options.per_round}
+    settings = {name: getattr(options, name) for name in SETTINGS}
     document = json.loads(options.out.read_text()) if options.out.exists() else {"settings": settings, "runs": []}
     if document["settings"] != settings:
         parser.error(f"{options.out} holds runs with {document['settings']}; choose another file for {settings}")
@@ -162,7 +170,7 @@ def main() -> None:
     wanted = [(operator, seed) for seed in range(options.seeds) for operator in options.operators]
     for operator, seed in [pair for pair in wanted if pair not in done]:
         start = time.perf_counter()
-        run = search(operator, seed, options.rounds, options.per_round, "llvm")
+        run = search(operator, seed, settings, "llvm")
         document["runs"].append(run)
         document |= {"machine": describe(), "summary": summarise(document["runs"])}
         options.out.parent.mkdir(parents=True, exist_ok=True)

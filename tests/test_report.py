@@ -35,6 +35,11 @@ def ran(task: Task, *costs: float, target: str = CPU, policy: str = "sketch.xgb"
     return MeasureRecord(task=task.key, target=target, trace="0", result=MeasureResult(costs=costs), policy=policy)
 
 
+def results_of(records):
+    """Return what measuring gave, without what was measured."""
+    return [record.result for record in records]
+
+
 def failed(task: Task, error_no: MeasureErrorNo, message: str = "") -> MeasureRecord:
     """Return a failed record."""
     return MeasureRecord(
@@ -169,7 +174,7 @@ def test_the_diagnosis_of_a_task_that_failed_in_every_candidate():
         failed(POOL, MeasureErrorNo.UNKNOWN_ERROR, ""),
     ]
 
-    assert failure_diagnosis("pool", log).splitlines() == [
+    assert failure_diagnosis("pool", results_of(log)).splitlines() == [
         "Task 'pool': every candidate of 5 failed.",
         "",
         "     2  run timeout (RUN_TIMEOUT)",
@@ -210,7 +215,7 @@ def test_the_diagnosis_of_a_task_that_failed_in_every_candidate():
 )
 def test_each_cause_has_its_hint(error_no, message, hint):
     """One cause gives one thing to try, and it is the right one."""
-    text = failure_diagnosis("t", [failed(POOL, MeasureErrorNo[error_no], message)])
+    text = failure_diagnosis("t", results_of([failed(POOL, MeasureErrorNo[error_no], message)]))
     hints = text.split("What to try:\n")[1].splitlines()
 
     assert len(hints) == 1
@@ -223,7 +228,7 @@ def test_a_diagnosis_fits_one_screen():
         failed(POOL, error_no, f"{error_no.name}\n" + "num-cores nvcc not found out of memory sm_90 SIGILL " * 20)
         for error_no in list(MeasureErrorNo)[1:]
     ]
-    lines = failure_diagnosis("t", log).splitlines()
+    lines = failure_diagnosis("t", results_of(log)).splitlines()
 
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 120
@@ -231,8 +236,8 @@ def test_a_diagnosis_fits_one_screen():
 
 def test_a_task_that_works_has_nothing_to_diagnose():
     """Valid candidates are counted; without a failure the diagnosis says so."""
-    assert failure_diagnosis("conv", [LOG[3]]) == "Task 'conv': none of 1 candidates failed."
-    assert failure_diagnosis("conv", LOG[3:8]).startswith("Task 'conv': 3 candidates of 5 failed.")
+    assert failure_diagnosis("conv", results_of([LOG[3]])) == "Task 'conv': none of 1 candidates failed."
+    assert failure_diagnosis("conv", results_of(LOG[3:8])).startswith("Task 'conv': 3 candidates of 5 failed.")
 
 
 def test_the_summary_of_a_target():

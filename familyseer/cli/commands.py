@@ -15,7 +15,7 @@ from familyseer.errors import EnvironmentFailure, InvalidInputError, LogError
 from familyseer.ledger import PHASES
 from familyseer.networks import Network
 from familyseer.progress import RoundProgress
-from familyseer.records import UNTUNED, LogContents, NetworkRecord, RecordLog, for_target, same_target
+from familyseer.records import UNTUNED, LogContents, NetworkRecord, RecordLog, for_target, same_target, trials_for
 from familyseer.report import (
     failure_diagnosis,
     gain_rows,
@@ -44,7 +44,7 @@ def tune(options: argparse.Namespace, console: Console) -> int:
 
     target = target_of(options.target)
     record = describe_network(options, target_json(target))
-    _refuse_other_target(log, record.target)
+    trials_for(RecordLog(log).read().records, record.target, log)  # refuses a log of another target
     network = load_network(record)
     found = extract(network.mod, network.params, target)
     console.print(f"{network_text(record)}: {len(found.tasks)} tasks for {record.target}; log {log}")
@@ -67,15 +67,6 @@ def _try_to_write(log: Path) -> None:
             log.unlink()  # while it is locked, so that no other run can have taken it up
     finally:
         writer.close()
-
-
-def _refuse_other_target(log: Path, target: str) -> None:
-    trials = [record for record in RecordLog(log).read().records if record.policy != UNTUNED]
-    if trials and not any(same_target(record.target, target) for record in trials):
-        raise LogError(
-            f"the log {str(log)!r} must be of target {target}; its {len(trials)} records are for {trials[0].target}. "
-            "Choose another log with --log."
-        )
 
 
 def _trials(wanted: int | None, tasks: int, name: str) -> int:
@@ -131,7 +122,8 @@ def _print_tables(console: Console, contents: LogContents, target: str) -> int:
     if untuned:
         console.print("\n" + render_gains(gain_rows(rows, untuned)))
     for task in uncovered(rows):
-        mine = [r for r in for_target(contents.records, target) if r.task == task.key and r.policy != UNTUNED]
+        records = for_target(contents.records, target)
+        mine = [r.result for r in records if r.task == task.key and r.policy != UNTUNED]
         if mine:
             console.print("\n" + failure_diagnosis(task.name, mine))
     return int(len(uncovered(rows)) == len(rows))

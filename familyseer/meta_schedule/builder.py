@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -185,6 +186,7 @@ class ArtefactFolder:
 
     def __init__(self) -> None:
         self.path = tempfile.mkdtemp(prefix="familyseer-")
+        self._delete = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
         self._made = 0
 
     def next_path(self, builder: LocalBuilder, target: str) -> str:
@@ -199,5 +201,5 @@ class ArtefactFolder:
             os.unlink(path)
 
     def close(self) -> None:
-        """Delete the folder."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Delete the folder; this also happens when the process ends."""
+        self._delete()

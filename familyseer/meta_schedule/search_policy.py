@@ -8,7 +8,7 @@ import heapq
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import psutil
@@ -25,16 +25,15 @@ from familyseer.meta_schedule.measure_record import MeasureInput, State
 from familyseer.meta_schedule.measurer import MeasureRequest, ProgramMeasurer
 from familyseer.meta_schedule.search_params import SearchParams
 from familyseer.meta_schedule.search_task import SearchTask
+from familyseer.meta_schedule.seeds import NoSeeds, SeedSource
 from familyseer.meta_schedule.space import Evolution, ScheduleSpace, extract_features, module_hash
 from familyseer.records import MeasureRecord, RecordLog, for_target
 from familyseer.task import Task, TaskKey
 
 __all__ = [
     "FamilySketchPolicy",
-    "NoSeeds",
     "PreloadMeasuredStates",
     "SearchPolicy",
-    "SeedSource",
     "SketchPolicy",
 ]
 
@@ -81,21 +80,6 @@ class PreloadMeasuredStates:
     """
 
     filename: str
-
-
-class SeedSource(Protocol):
-    """Where a policy gets candidates from other than sampling and its own best."""
-
-    def seeds_for(self, task: Task, count: int) -> Sequence[str]:
-        """Return up to `count` traces, as JSON text, that may fit the task; best first."""
-
-
-class NoSeeds:
-    """The source of no seeds."""
-
-    def seeds_for(self, task: Task, count: int) -> Sequence[str]:
-        """Return nothing."""
-        return ()
 
 
 class SketchPolicy(SearchPolicy):

@@ -15,16 +15,19 @@ from typing import Any
 import numpy as np
 
 from familyseer.cost_model import CostModel, ModelBank, RandomCostModel, XGBCostModel
-from familyseer.errors import InvalidInputError, LogError
+from familyseer.errors import InvalidInputError
 from familyseer.families.keys import PolicyName, partition_tasks
 from familyseer.families.partition import Partition
 from familyseer.ledger import Ledger
+from familyseer.measure import MeasureResult
 from familyseer.meta_schedule.callbacks import LogEstimatedLatency, PrintTableInfo, TaskSchedulerCallback
 from familyseer.meta_schedule.measurer import ProgramMeasurer
-from familyseer.meta_schedule.search_policy import FamilySketchPolicy, SearchPolicy, SeedSource, SketchPolicy
+from familyseer.meta_schedule.search_policy import FamilySketchPolicy, SearchPolicy, SketchPolicy
 from familyseer.meta_schedule.search_task import SearchTask
+from familyseer.meta_schedule.seeds import SeedSource
 from familyseer.meta_schedule.tuning_options import TuningOptions
-from familyseer.records import UNTUNED, MeasureRecord, RecordLog, same_target
+from familyseer.records import MeasureRecord, RecordLog, trials_for
+from familyseer.report import failure_diagnosis
 from familyseer.schedulers import GradientScheduler, RoundRobinScheduler
 from familyseer.schedulers import TaskScheduler as Strategy
 from familyseer.schedulers.base import Objective, TaskState, weighted_sum
@@ -143,6 +146,7 @@ class TaskScheduler:
         if not isinstance(tune_option, TuningOptions):
             raise InvalidInputError(f"`tune_option` must be TuningOptions; got {tune_option!r}")
         self.tune_option, self.tic, self.ledger = tune_option, time.time(), Ledger()
+        self._failures: dict[int, list[MeasureResult]] = {}
         self._tuner = self._make_tuner(tune_option, per_task_early_stopping)
         self.search_policies = self._make_policies(search_policy, search_policy_params, adaptive_training)
         started: list[Any] = []
@@ -158,6 +162,7 @@ class TaskScheduler:
         finally:
             for callback in started:
                 getattr(callback, "finish", lambda: None)()
+            self._diagnose()
             self._save_model()
 
     def _make_tuner(self, tune_option: TuningOptions, per_task_early_stopping: int | None) -> Tuner:
@@ -193,7 +198,19 @@ class TaskScheduler:
 
     def _run_round(self, index: int, num_measure: int) -> RoundOutcome:
         inputs, results = self.search_policies[index].continue_search_one_round(num_measure, self.measurer)
+        self._note_failures(index, results)
         return RoundOutcome(results=results, exhausted=not inputs)
+
+    def _note_failures(self, index: int, results: Sequence[MeasureResult]) -> None:
+        """Keep what went wrong with a task as long as nothing of it has worked."""
+        if not self.states[index].has_schedule:
+            self._failures.setdefault(index, []).extend(results)
+
+    def _diagnose(self) -> None:
+        """Explain, for each task that has no valid schedule, why that is so."""
+        for index, results in self._failures.items():
+            if not self.states[index].has_schedule:
+                logger.warning("%s", failure_diagnosis(self.tasks[index].desc, results))
 
     def _make_policies(
         self, search_policy: str | Sequence[SearchPolicy], params: Mapping[str, Any] | None, adaptive_training: bool
@@ -251,7 +268,7 @@ class TaskScheduler:
         if self.load_log_file is None:
             return
         assert self._tuner is not None
-        records = _usable(RecordLog(self.load_log_file).read().records, self.described[0].target, self.load_log_file)
+        records = trials_for(RecordLog(self.load_log_file).read().records, self.described[0].target, self.load_log_file)
         index_of = {task.key: index for index, task in enumerate(self.described)}
         rounds = [
             (index_of[key], list(group))
@@ -259,6 +276,8 @@ class TaskScheduler:
             if key in index_of
         ]
         self._restore_policies(rounds)
+        for index, group in rounds:
+            self._note_failures(index, [record.result for record in group])
         self._tuner.restore([(index, [record.result for record in group]) for index, group in rounds])
 
     def _restore_policies(self, rounds: Sequence[tuple[int, list[MeasureRecord]]]) -> None:
@@ -335,17 +354,3 @@ def _weights(tasks: Sequence[SearchTask], weights: Sequence[float] | None) -> li
     if len(weights) != len(tasks):
         raise InvalidInputError(f"`task_weights` must hold one weight per task ({len(tasks)}); got {len(weights)}")
     return [float(weight) for weight in weights]
-
-
-def _usable(records: Sequence[MeasureRecord], target: str, path: Path) -> list[MeasureRecord]:
-    """Return the trials for this target; refuse a log that holds those of others only."""
-    trials = [record for record in records if record.policy != UNTUNED]
-    usable = [record for record in trials if same_target(record.target, target)]
-    if trials and not usable:
-        raise LogError(
-            f"the log {str(path)!r} must be of target {target}; its {len(trials)} records are for {trials[0].target}. "
-            "Choose another log for this target."
-        )
-    if len(usable) < len(trials):
-        logger.warning("%d records of %s are for another target and are left out", len(trials) - len(usable), path)
-    return usable

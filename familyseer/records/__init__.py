@@ -15,7 +15,7 @@ from familyseer.records.lines import (
 )
 from familyseer.records.log import RecordLog
 from familyseer.records.reading import LogContents, LogEntry, QuarantinedLine
-from familyseer.records.select import best_per_task, for_target
+from familyseer.records.select import best_per_task, for_target, trials_for
 
 __all__ = [
     "FORMAT_VERSION",
@@ -36,4 +36,5 @@ __all__ = [
     "parse_json",
     "same_target",
     "trace_digest",
+    "trials_for",
 ]

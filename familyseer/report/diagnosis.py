@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from familyseer.measure import MeasureErrorNo, MeasureResult
-from familyseer.records import MeasureRecord
 from familyseer.report.rows import ranked
 from familyseer.report.text import FAILURE_WORDS
 
@@ -50,17 +49,17 @@ _SHOWN_MESSAGES = 3
 _SHOWN_LINES = 3
 
 
-def failure_diagnosis(name: str, records: Iterable[MeasureRecord]) -> str:
+def failure_diagnosis(name: str, results: Iterable[MeasureResult]) -> str:
     """Explain on one screen why a task has no valid record: counts by class, first distinct messages, what to try.
 
     Parameters
     ----------
     name
         The task's name.
-    records
-        The task's records; valid ones are counted and otherwise left out.
+    results
+        What measuring its candidates gave; valid ones are counted and otherwise left out.
     """
-    results = [record.result for record in records]
+    results = list(results)
     failed = [result for result in results if not result.costs]
     if not failed:
         return f"Task {name!r}: none of {len(results)} candidates failed."

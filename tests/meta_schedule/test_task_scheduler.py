@@ -150,8 +150,8 @@ def refuse_to_link(output, objects, **options):
     raise RuntimeError("the linker is out of order")
 
 
-def test_a_task_whose_every_candidate_fails_is_retired(tmp_path):
-    """After two rounds without a valid schedule it is given up, and the run ends with the reason."""
+def test_a_task_whose_every_candidate_fails_is_retired(tmp_path, caplog):
+    """After two rounds without a valid schedule it is given up, and the run ends with the reason and a diagnosis."""
     log = tmp_path / "log.json"
     scheduler = auto_scheduler.TaskScheduler(tasks(), callbacks=[])
     builder = auto_scheduler.LocalBuilder(n_parallel=1, build_func=refuse_to_link)
@@ -161,6 +161,8 @@ def test_a_task_whose_every_candidate_fails_is_retired(tmp_path):
     assert summary.message == "all tasks are retired: no valid schedule in 4 trials (2)"
     assert scheduler.dead_tasks == {0, 1}
     assert (scheduler.cur_score, scheduler.ct) == (1e10, 8)
+    assert caplog.text.count("every candidate of 4 failed.") == 2
+    assert "COMPILE_HOST: RuntimeError: the linker is out of order" in caplog.text
     failures = [record.result for record in RecordLog(log).read().records]
     assert {failure.error_no.name for failure in failures} == {"COMPILE_HOST"}
     assert all("the linker is out of order" in failure.error_msg for failure in failures)
