@@ -179,7 +179,12 @@ class ProgramMeasurer:
     def _pools_for(self, target: str) -> tuple[WorkerPool, WorkerPool]:
         if target not in self._pools:
             self._kill_workers()
-            self._pools[target] = (self.builder.make_pool(target), self.runner.make_pool(target))
+            build = self.builder.make_pool(target)
+            try:
+                self._pools[target] = (build, self.runner.make_pool(target))
+            except BaseException:
+                build.close()
+                raise
         return self._pools[target]
 
     def _report(self, requests: Sequence[MeasureRequest], results: Sequence[MeasureResult]) -> None:

@@ -11,11 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import psutil
-
 from familyseer.errors import EnvironmentFailure, UnsupportedError
 from familyseer.meta_schedule.options import non_negative_int, positive, positive_int
 from familyseer.meta_schedule.pool import WorkerPool
+from familyseer.meta_schedule.target import usable_cores
 from familyseer.meta_schedule.timing import EvaluatorSettings, arguments_for, evaluator_settings, time_module
 from familyseer.meta_schedule.workers import Call, shared_template
 
@@ -156,14 +155,6 @@ def concurrent_builds(*, n_parallel: int, cores: int, busy_cores: int) -> int:
     """
     spare = min(n_parallel, max(0, cores - busy_cores))
     return spare if 2 * spare >= n_parallel else 0
-
-
-def usable_cores() -> int:
-    """Return the number of physical cores that this process may use; a hyperthread's sibling is not a free core."""
-    logical = psutil.cpu_count(logical=True) or 1
-    physical = psutil.cpu_count(logical=False) or logical
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else logical
-    return max(1, min(physical, allowed * physical // logical))
 
 
 @functools.lru_cache(maxsize=64)

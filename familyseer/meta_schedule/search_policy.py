@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import psutil
 import tvm
 from tvm.s_tir import Schedule
 
@@ -27,6 +26,7 @@ from familyseer.meta_schedule.search_params import SearchParams
 from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.meta_schedule.seeds import NoSeeds, SeedSource
 from familyseer.meta_schedule.space import Evolution, ScheduleSpace, extract_features, module_hash
+from familyseer.meta_schedule.target import usable_cores
 from familyseer.records import MeasureRecord, RecordLog, for_target
 from familyseer.task import Task, TaskKey
 
@@ -128,7 +128,7 @@ class SketchPolicy(SearchPolicy):
         self.verbose = verbose
         self.name = name or self.name
         self.ledger = ledger or Ledger()
-        self._threads = threads or psutil.cpu_count(logical=False) or 1
+        self._threads = threads or usable_cores()
         self._measured: set[int] = set()
         self._best: list[tuple[float, int, str]] = []  # heap of (-cost, tie, trace)
         self._own_samples = 0

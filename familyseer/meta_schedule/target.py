@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from tvm.target import Target
 
 from familyseer.errors import InvalidInputError
 
-__all__ = ["as_target", "host_target", "parse_target", "resolve_target", "target_json"]
+__all__ = ["as_target", "host_target", "parse_target", "resolve_target", "target_json", "usable_cores"]
 
 _LIMITS = ("max_threads_per_block", "max_shared_memory_per_block")  # what MetaSchedule's rules for GPUs read
 
@@ -25,8 +26,16 @@ _ADVICE = (
 
 def host_target() -> Target:
     """Describe the CPU of this machine: its LLVM name and its number of physical cores."""
-    cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
-    return Target({"kind": "llvm", "mcpu": str(tvm.target.codegen.llvm_get_system_cpu()), "num-cores": cores})
+    cpu = str(tvm.target.codegen.llvm_get_system_cpu())
+    return Target({"kind": "llvm", "mcpu": cpu, "num-cores": usable_cores()})
+
+
+def usable_cores() -> int:
+    """Return the number of physical cores that this process may use; a hyperthread's sibling is not a free core."""
+    logical = psutil.cpu_count(logical=True) or 1
+    physical = psutil.cpu_count(logical=False) or logical
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else logical  # macOS has none
+    return max(1, min(physical, allowed * physical // logical))
 
 
 def resolve_target(target: Target | str | Mapping[str, Any] | None) -> Target:
@@ -67,7 +76,7 @@ def _check_cores(resolved: Target) -> None:
     if cores is not None and int(cores) < 1:
         raise InvalidInputError(f"`target` must have at least one core (num-cores); got {resolved!s}")
     if cores is None:
-        described = {**json.loads(target_json(resolved)), "num-cores": psutil.cpu_count(logical=False) or 1}
+        described = {**json.loads(target_json(resolved)), "num-cores": usable_cores()}
         described.pop("keys", None)
         raise InvalidInputError(
             f"`target` must say how many cores it has (num-cores); got {resolved!s}. For this machine write Target({described!r})."
