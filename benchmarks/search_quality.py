@@ -13,10 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tvm
 from numpy.typing import NDArray
 from tvm.s_tir import meta_schedule as ms
 
@@ -26,7 +28,7 @@ from familyseer import auto_scheduler
 from familyseer.cost_model import CostModel, XGBCostModel
 from familyseer.features import FeatureSet
 from familyseer.meta_schedule.search_policy import measure_request
-from familyseer.records import MeasureRecord
+from familyseer.records import MeasureRecord, RecordLog, WorkloadRecord
 
 MODELS = ("familyseer", "tvm")
 SETTINGS = {"rounds": 3, "per_round": 64, "population": 256, "generations": 3, "min_repeat_ms": 30}
@@ -70,7 +72,7 @@ def make_model(name: str, seed: int) -> CostModel:
     return XGBCostModel(seed=seed, adaptive_training=False) if name == "familyseer" else TVMModel(seed)
 
 
-def search(operator: str, seed: int, settings: dict[str, int], target: Any) -> dict[str, Any]:
+def search(operator: str, seed: int, settings: dict[str, int], target: Any, folder: Path | None) -> dict[str, Any]:
     """Run both searches of one operator and seed; return latencies in seconds and where time went."""
     task = auto_scheduler.SearchTask(func=OPERATORS[operator](), target=target, desc=operator)
     records: list[MeasureRecord] = []
@@ -94,6 +96,8 @@ def search(operator: str, seed: int, settings: dict[str, int], target: Any) -> d
                 records.clear()
                 policies[name].continue_search_one_round(per_round, measurer)
                 found[name] += records
+    if folder is not None:
+        keep(folder / f"{operator}-{seed}.json", task, first, found)
     return {
         "operator": operator,
         "seed": seed,
@@ -102,6 +106,18 @@ def search(operator: str, seed: int, settings: dict[str, int], target: Any) -> d
         "remeasured": remeasure(task, found),
         "seconds": {name: policy.ledger.snapshot().total_seconds for name, policy in policies.items()},
     }
+
+
+def keep(path: Path, task: Any, first: list[MeasureRecord], found: dict[str, list[MeasureRecord]]) -> None:
+    """Write all measurements as a log whose policy names say which model's search proposed each."""
+    path.unlink(missing_ok=True)
+    with RecordLog(path) as log:
+        log.add_workload(WorkloadRecord(task=task.task, workload=str(tvm.ir.save_json(task.mod))))
+        for record in first:
+            log.append(replace(record, policy="first"))
+        for name in MODELS:
+            for record in found[name][len(first) :]:
+                log.append(replace(record, policy=name))
 
 
 def collect(records: list[MeasureRecord]) -> Any:
@@ -158,6 +174,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--records", type=Path, default=None, help="folder for logs of all measurements")
     for name, default in SETTINGS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
     parser.add_argument("--operators", nargs="*", default=list(OPERATORS), choices=list(OPERATORS))
@@ -170,7 +187,7 @@ def main() -> None:
     wanted = [(operator, seed) for seed in range(options.seeds) for operator in options.operators]
     for operator, seed in [pair for pair in wanted if pair not in done]:
         start = time.perf_counter()
-        run = search(operator, seed, settings, "llvm")
+        run = search(operator, seed, settings, "llvm", options.records)
         document["runs"].append(run)
         document |= {"machine": describe(), "summary": summarise(document["runs"])}
         options.out.parent.mkdir(parents=True, exist_ok=True)
