@@ -12,7 +12,7 @@ from tvm import relax
 from tvm.relax.frontend import nn
 
 from familyseer import networks
-from familyseer.errors import InvalidInputError
+from familyseer.errors import InvalidInputError, UnsupportedError
 from familyseer.measure import MeasureErrorNo, MeasureResult
 from familyseer.meta_schedule.database import load_database
 from familyseer.meta_schedule.lowering import legalize_and_fuse
@@ -123,9 +123,9 @@ def test_simple_tasks_can_be_left_out():
 
 def test_what_this_engine_cannot_honour_is_refused(repeated):
     """No argument is silently ignored."""
-    with pytest.raises(InvalidInputError, match="opt_level"):
+    with pytest.raises(UnsupportedError, match="opt_level"):
         extract_tasks(*repeated, TARGET, opt_level=2)
-    with pytest.raises(InvalidInputError, match="include_compatible"):
+    with pytest.raises(UnsupportedError, match="include_compatible"):
         ApplyHistoryBest("log.json", include_compatible=True)
 
 
