@@ -36,8 +36,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--trials", type=int, default=2000)
+    parser.add_argument("--only", default="", help="tune only operators whose name contains this")
     options = parser.parse_args()
-    tasks = [auto_scheduler.SearchTask(func=make(), target="llvm", desc=name) for name, make in OPERATORS.items()]
+    tasks = [
+        auto_scheduler.SearchTask(func=make(), target="llvm", desc=name)
+        for name, make in OPERATORS.items()
+        if options.only in name
+    ]
     watch = Watch()
     with TemporaryDirectory() as folder:
         tune_option = auto_scheduler.TuningOptions(
