@@ -4,7 +4,7 @@
 ``python -m benchmarks.throughput [--quick] [--out FILE.json]``
 
 Both get the same candidates (drawn by the evolutionary search with random scores and a fixed seed) in the same batches, and
-the same evaluator settings: number=3, repeat=1, min_repeat_ms=100. Stock is ``ms.builder.LocalBuilder()`` and
+the same evaluator settings (number=3, repeat=1, min_repeat_ms=100) and number of threads. Stock is ``ms.builder.LocalBuilder()`` and
 ``ms.runner.LocalRunner()`` at their defaults. For each repetition one batch after another is measured by both, who goes first
 alternates. What happens once per process (importing tvm, starting the first worker) is charged to neither and reported apart.
 The full run takes about 50 minutes on two cores.
@@ -28,6 +28,11 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import psutil
+
+# Both sides get all cores; TVM's default, which stock's runner takes, is half of the logical processors.
+os.environ.setdefault("TVM_NUM_THREADS", str(psutil.cpu_count(logical=False)))
+
 import tvm
 from tvm import te, topi
 from tvm.s_tir import meta_schedule as ms

@@ -217,6 +217,7 @@ def _compile_and_check(
         console.print(f"wrote {output}")
     if not check:
         return 0
+    session.use_cores(target)
     untuned = relax.compile_network(network.mod, network.params, target)
     arguments = network.example_inputs()
     before, after = (session.latency_of(executable, arguments, target) for executable in (untuned, tuned))

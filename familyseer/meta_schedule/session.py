@@ -26,7 +26,7 @@ from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.records import UNTUNED, RecordLog, same_target
 from familyseer.task import Task
 
-__all__ = ["Comparison", "compare_outputs", "latency_of", "measure_untuned", "run_network", "with_weights"]
+__all__ = ["Comparison", "compare_outputs", "latency_of", "measure_untuned", "run_network", "use_cores", "with_weights"]
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +108,16 @@ class Comparison:
     def equal(self) -> bool:
         """Whether both compute the same."""
         return not self.reason and self.error <= self.tolerance
+
+
+def use_cores(target: Target) -> None:
+    """Let this process run kernels on as many threads as the target has cores, unless the user chose otherwise.
+
+    TVM's own default on x86 is half of the logical processors. It counts for the process from its first kernel on.
+    """
+    cores = target.attrs.get("num-cores")
+    if cores is not None:
+        os.environ.setdefault("TVM_NUM_THREADS", str(int(cores)))
 
 
 def run_network(executable: Any, arguments: Sequence[Any], target: Target) -> list[np.ndarray]:
