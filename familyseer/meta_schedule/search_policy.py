@@ -165,7 +165,7 @@ class SketchPolicy(SearchPolicy):
         with self.ledger.phase("search", self.described.key):
             schedules = self.propose(num_measure)
             inputs = [MeasureInput(self.task, State.of(self.task, schedule)) for schedule in schedules]
-            requests = [self._request(schedule) for schedule in schedules]
+            requests = [measure_request(self.described.key, self.task, schedule) for schedule in schedules]
         if not inputs:
             return [], []
 
@@ -177,7 +177,7 @@ class SketchPolicy(SearchPolicy):
             results = measurer.measure(requests, report)
         self.ledger.move("run", "build", self.described.key, measurer.seconds.build)
         with self.ledger.phase("train", self.described.key):
-            self._learn(schedules, inputs, results)
+            self.model.update(*self._take_in(schedules, [given.state.trace for given in inputs], results))
         self.round += 1
         return inputs, results
 
@@ -260,15 +260,11 @@ class SketchPolicy(SearchPolicy):
     def _predict(self, features: Any) -> np.ndarray:
         return np.asarray(self.model.predict(self.described.key, features))
 
-    def _request(self, schedule: Schedule) -> MeasureRequest:
-        return measure_request(self.described.key, self.task, schedule)
-
-    def _learn(
-        self, schedules: Sequence[Schedule], inputs: Sequence[MeasureInput], results: Sequence[MeasureResult]
-    ) -> None:
+    def _take_in(self, schedules: Sequence[Schedule], traces: Sequence[str], results: Sequence[MeasureResult]) -> Batch:
+        """Remember what was measured, and return what the cost model is to learn from it."""
+        self._remember(schedules, traces, results)
         features = extract_features(self.task.mod, self.task.target, schedules, self._threads)
-        self._remember(schedules, [given.state.trace for given in inputs], results)
-        self.model.update(self.described.key, features, np.array([result.cost for result in results]))
+        return self.described.key, features, np.array([result.cost for result in results])
 
     def _remember(self, schedules: Sequence[Schedule], traces: Sequence[str], results: Sequence[MeasureResult]) -> None:
         self._measured.update(map(module_hash, schedules))
@@ -297,10 +293,8 @@ class SketchPolicy(SearchPolicy):
         if not pairs:
             return []
         schedules = [schedule for _, schedule in pairs]
-        results = [record.result for record, _ in pairs]
-        self._remember(schedules, [record.trace for record, _ in pairs], results)
-        features = extract_features(self.task.mod, self.task.target, schedules, self._threads)
-        return [(self.described.key, features, np.array([result.cost for result in results]))]
+        traces, results = [record.trace for record, _ in pairs], [record.result for record, _ in pairs]
+        return [self._take_in(schedules, traces, results)]
 
 
 class FamilySketchPolicy(SketchPolicy):

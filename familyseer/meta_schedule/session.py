@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.records import UNTUNED, RecordLog, same_target
 from familyseer.task import Task
 
-__all__ = ["Comparison", "compare_outputs", "latency_of", "measure_untuned", "run_network", "use_cores", "with_weights"]
+__all__ = ["Comparison", "compare_outputs", "latency_of", "measure_untuned", "run_network", "use_cores"]
 
 logger = logging.getLogger(__name__)
 
@@ -179,8 +179,3 @@ def latency_of(executable: Any, arguments: Sequence[Any], target: Target, *, rep
     tensors = [tvm.runtime.tensor(argument, device) for argument in arguments]
     timing = machine.time_evaluator("main", device, number=1, repeat=repeat, min_repeat_ms=100)(*tensors)
     return float(timing.median)
-
-
-def with_weights(tasks: Sequence[SearchTask], weights: Sequence[float]) -> list[Task]:
-    """Return what the method sees of weighted tasks."""
-    return [replace(task.task, weight=float(weight)) for task, weight in zip(tasks, weights, strict=True)]
