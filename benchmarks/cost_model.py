@@ -3,18 +3,20 @@
 
 ``python -m benchmarks.cost_model [--seeds 3] [--out FILE.json]``
 
-One model over all 18 tasks learns half of each task's 128 random programs and ranks the other half.
+Ranking: one model over all 18 tasks learns half of each task's 128 random programs and ranks the other half.
 Figures are means over the tasks; ± is the standard deviation over the random splits.
-Training times are CPU seconds of the one thread that a model uses by default. Takes about a minute.
+
+Choosing: 18 searches proposed 256 programs each, in two rounds. A model learns what was measured before a round and
+chooses 16 or 32 among the programs proposed in it or later, by `acquisition`, as a search does. The figure is
+the best latency there is over the best chosen, geometric mean over searches, rounds and seeds.
+
+Training times are CPU seconds of the one thread that a model uses by default. Takes about three minutes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
-import shlex
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,19 +24,22 @@ from statistics import mean, median, pstdev
 from typing import Any
 
 import numpy as np
-import xgboost
 
+from benchmarks.machine import describe
 from familyseer.cost_model import CostModel, PackSumXGBModel, RandomCostModel, XGBCostModel
 from familyseer.features import FeatureSet
 from familyseer.metrics import pairwise_accuracy, peak_at_k, top_k_recall
 
 DATA = Path(__file__).parent / "data" / "random-programs-x86.npz"
+SEARCHES = DATA.with_name("search-programs-x86.npz")
 TRAINED_ON = 64
+CHOSEN = (16, 32)
 TIMED_SIZES = (500, 2_000, 20_000)
 
 MODELS: dict[str, Callable[[int], CostModel]] = {
     "XGBCostModel": lambda seed: XGBCostModel(seed=seed),
-    "XGBCostModel, top_weight=0": lambda seed: XGBCostModel(seed=seed, top_weight=0),
+    "XGBCostModel, optimism=0": lambda seed: XGBCostModel(seed=seed, optimism=0),
+    "XGBCostModel, one booster": lambda seed: XGBCostModel(seed=seed, members=1, rounds=500),
     "PackSumXGBModel (TVM's)": lambda seed: PackSumXGBModel(),
     "RandomCostModel": lambda seed: RandomCostModel(seed=seed),
 }
@@ -71,6 +76,24 @@ def judge(model: CostModel, tasks: Tasks, seed: int) -> dict[str, float]:
     return {name: mean(values) for name, values in metrics.items()}
 
 
+def choose(make_model: Callable[[int], CostModel], seeds: int) -> dict[str, float]:
+    """Return how close the best of a model's choices comes to the best that searches proposed."""
+    peaks: dict[int, list[float]] = {count: [] for count in CHOSEN}
+    with np.load(SEARCHES, allow_pickle=False) as data:
+        for name in sorted({name.split("/")[0] for name in data.files}):
+            features = FeatureSet(rows=data[f"{name}/rows"], counts=data[f"{name}/counts"])
+            seconds, rounds = data[f"{name}/seconds"], data[f"{name}/round"]
+            for number in range(1, rounds.max() + 1):
+                known, proposed = rounds < number, rounds >= number
+                for seed in range(seeds):
+                    model = make_model(seed)
+                    model.update(name, features[known], seconds[known])
+                    scores = model.acquisition(name, features[proposed])
+                    for count in CHOSEN:
+                        peaks[count].append(peak_at_k(seconds[proposed], scores, k=count))
+    return {str(count): float(np.exp(np.mean(np.log(values)))) for count, values in peaks.items()}
+
+
 def training_seconds(tasks: Tasks, size: int) -> float:
     """Return the median CPU seconds of three trainings on `size` programs: the tasks' own, with noise."""
     rng = np.random.default_rng(0)
@@ -100,19 +123,9 @@ def run(seeds: int) -> dict[str, Any]:
             for metric in runs[0]
             for values in [[result[metric] for result in runs]]
         }
+    choosing = {name: choose(make_model, seeds) for name, make_model in MODELS.items()}
     timing = {str(size): training_seconds(tasks, size) for size in TIMED_SIZES}
-    return {"ranking": ranking, "training_cpu_seconds": timing}
-
-
-def environment() -> dict[str, str]:
-    """Return what the figures depend on."""
-    return {
-        "command": f"python -m benchmarks.cost_model {shlex.join(sys.argv[1:])}".strip(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "xgboost": xgboost.__version__,
-        "machine": platform.machine(),
-    }
+    return {"ranking": ranking, "choosing": choosing, "training_cpu_seconds": timing}
 
 
 def show(result: dict[str, Any]) -> None:
@@ -121,6 +134,9 @@ def show(result: dict[str, Any]) -> None:
     for name, figures in result["ranking"].items():
         cells = [f"{figures[metric]['mean']:.3f} ± {figures[metric]['std']:.3f}" for metric in metrics]
         print(f"{name:28s}" + "".join(f"{cell:>19s}" for cell in cells))
+    print(f"{'model':28s}" + "".join(f"{f'best of {count} chosen':>19s}" for count in CHOSEN))
+    for name, figures in result["choosing"].items():
+        print(f"{name:28s}" + "".join(f"{value:19.3f}" for value in figures.values()))
     times = result["training_cpu_seconds"].items()
     print("training: " + ", ".join(f"{seconds:.2f} s on {size} programs" for size, seconds in times))
 
@@ -130,7 +146,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="number of random splits (default 3)")
     parser.add_argument("--out", type=Path, help="write the figures there as JSON")
     arguments = parser.parse_args()
-    result = environment() | run(arguments.seeds)
+    result = {"machine": describe(), **run(arguments.seeds)}
     show(result)
     if arguments.out:
         arguments.out.write_text(json.dumps(result, indent=1) + "\n")

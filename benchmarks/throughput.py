@@ -16,10 +16,7 @@ import argparse
 import json
 import logging
 import os
-import platform
-import shlex
 import shutil
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,6 +35,7 @@ from tvm import te, topi
 from tvm.s_tir import meta_schedule as ms
 from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 
+from benchmarks.machine import describe
 from familyseer import networks
 from familyseer.meta_schedule.builder import LocalBuilder
 from familyseer.meta_schedule.measurer import MeasureRequest, ProgramMeasurer
@@ -196,14 +194,7 @@ def latency_ratio(ours: Sequence[Outcome], stock: Sequence[Outcome]) -> dict[str
 
 
 def environment() -> dict[str, Any]:
-    return {
-        "command": f"python -m benchmarks.throughput {shlex.join(sys.argv[1:])}".strip(),
-        "python": platform.python_version(),
-        "tvm": tvm.__version__,
-        "target": str(host_target()),
-        "logical_cores": os.cpu_count(),
-        "load_average_before": os.getloadavg(),
-    }
+    return {"machine": describe(), "target": str(host_target()), "load_average_before": os.getloadavg()}
 
 
 def table(result: dict[str, Any]) -> str:

@@ -158,6 +158,9 @@ class ModelBank(CostModel):
     def _predict(self, task_key: TaskKey, features: FeatureSet) -> NDArray[np.float64]:
         return self.model_of(task_key).predict(task_key, features)
 
+    def _acquire(self, task_key: TaskKey, features: FeatureSet) -> NDArray[np.float64]:
+        return self.model_of(task_key).acquisition(task_key, features)
+
 
 def _file_name(label: str) -> str:
     """Return a name that any file system takes: what is readable of the label, and a digest that tells labels apart."""

@@ -21,7 +21,7 @@ __all__ = ["CostModel", "relative_throughput"]
 class CostModel(ABC):
     """Learn from measured programs of any number of tasks, and score programs that were not measured.
 
-    The tuner calls `update` after each round of measurements and `predict` for every generation of a search.
+    The tuner calls `update` after each round of measurements and `acquisition` for every generation of a search.
     Scores compare programs of one task only.
     """
 
@@ -59,6 +59,13 @@ class CostModel(ABC):
         """
         return self._predict(task_key, features)
 
+    def acquisition(self, task_key: TaskKey, features: FeatureSet) -> NDArray[np.float64]:
+        """Return (n,) scores ≥ 0 by which to choose what to measure next, higher is better.
+
+        Those of `predict`, unless the model knows what it does not know: then what is uncertain scores higher.
+        """
+        return self._acquire(task_key, features)
+
     @abstractmethod
     def is_trained(self, task_key: TaskKey) -> bool:
         """Return whether scores of this task's programs rest on measurements (not necessarily of this task)."""
@@ -90,6 +97,10 @@ class CostModel(ABC):
     @abstractmethod
     def _predict(self, task_key: TaskKey, features: FeatureSet) -> NDArray[np.float64]:
         """Score."""
+
+    def _acquire(self, task_key: TaskKey, features: FeatureSet) -> NDArray[np.float64]:
+        """Score what to measure."""
+        return self._predict(task_key, features)
 
 
 def _seconds(features: FeatureSet, costs: ArrayLike) -> NDArray[np.float64]:

@@ -3,12 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-from numpy.typing import NDArray
 
-from familyseer.cost_model.xgb import BoosterModel, Boosting, Floats, TrainingSet
+from familyseer.cost_model.booster import BoosterModel, Boosting, Evaluate, Floats, TrainingSet
 from familyseer.features import FeatureSet
 
 __all__ = ["PackSumXGBModel"]
@@ -75,6 +72,6 @@ class PackSumXGBModel(BoosterModel):
             patience=_PATIENCE,
         )
 
-    def _score(self, features: FeatureSet, evaluate: Callable[[NDArray[np.float32]], Floats]) -> Floats:
-        summed = np.bincount(features.program_ids, weights=evaluate(features.rows), minlength=len(features))
-        return np.maximum(summed, 0)
+    def _score(self, features: FeatureSet, evaluate: Evaluate) -> Floats:
+        (predictions,) = evaluate(features.rows)
+        return np.maximum(np.bincount(features.program_ids, weights=predictions, minlength=len(features)), 0)

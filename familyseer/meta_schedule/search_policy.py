@@ -156,7 +156,7 @@ class SketchPolicy(SearchPolicy):
     def evolutionary_search(self, init_populations: Sequence[Schedule], out_size: int) -> list[Schedule]:
         """Return the `out_size` best-scored schedules of an evolution from `init_populations`."""
         space = self._space(self.params.evolution(out_size))
-        return space.evolve(init_populations, out_size, self._predict)[:out_size]
+        return space.evolve(init_populations, out_size, self._acquisition)[:out_size]
 
     def continue_search_one_round(
         self, num_measure: int, measurer: ProgramMeasurer
@@ -204,7 +204,7 @@ class SketchPolicy(SearchPolicy):
             return []
         # Those measured before come back too: ask for as many more.
         wanted = min(num_measure + len(self._measured), evolution.population)
-        bests = space.evolve([*measured, *unmeasured], max(wanted, num_measure), self._predict)
+        bests = space.evolve([*measured, *unmeasured], max(wanted, num_measure), self._acquisition)
         num_random = int(num_measure * self._random_share())
         picked = self._new(bests, num_measure - num_random, seen)
         order = np.random.default_rng([self.seed, self.round]).permutation(len(unmeasured))
@@ -257,8 +257,8 @@ class SketchPolicy(SearchPolicy):
             evolution=evolution,
         )
 
-    def _predict(self, features: Any) -> np.ndarray:
-        return np.asarray(self.model.predict(self.described.key, features))
+    def _acquisition(self, features: Any) -> np.ndarray:
+        return np.asarray(self.model.acquisition(self.described.key, features))
 
     def _take_in(self, schedules: Sequence[Schedule], traces: Sequence[str], results: Sequence[MeasureResult]) -> Batch:
         """Remember what was measured, and return what the cost model is to learn from it."""

@@ -57,6 +57,18 @@ class TestEveryModel:
         assert scores.dtype == np.float64
         assert (scores >= 0).all()
 
+    def test_acquisition_scores_every_program(self, make_model):
+        """What guides a search is finite and not negative, trained or not."""
+        model = make_model()
+        features, costs = make_programs(40)
+        scores = [model.acquisition("conv", features)]
+        model.update("conv", features, costs)
+        scores.append(model.acquisition("conv", features))
+
+        assert np.shape(scores) == (2, 40)
+        assert np.isfinite(scores).all()
+        assert np.min(scores) >= 0
+
     def test_same_measurements_give_the_same_scores(self, make_model):
         """Two models of one history agree to the last bit."""
         scores = []
@@ -160,6 +172,26 @@ class TestEveryBoostedModel:
         with pytest.raises(ModelFileError, match=r"for 5 features per store; got one for 6"):
             other.load(tmp_path / "model")
         assert not other.is_trained("conv")
+
+    @pytest.mark.parametrize("sizes", [[1, 1], [13, 0], "13", [True] * 13, None])
+    def test_sizes_that_do_not_fit_the_payload_are_refused(self, make_model, sizes, tmp_path):
+        """The header says where one booster ends and the next begins."""
+        write_model(tmp_path / "model", make_model.kind, {"width": 6, "sizes": sizes}, b"not a booster")
+
+        with pytest.raises(ModelFileError, match=r"'sizes' in the header of .* must sum to its 13 bytes"):
+            make_model().load(tmp_path / "model")
+
+    def test_file_of_one_booster_without_sizes_is_loaded(self, make_model, tmp_path):
+        """That is how version 0.1.0 first wrote them."""
+        model, loaded = make_model(), make_model()
+        columns = {"gathered": 3 * 6 + 1, "pack-sum": 6}[model.kind]
+        booster = xgboost.train({}, xgboost.DMatrix(np.eye(columns), np.arange(columns)), 2)
+        write_model(tmp_path / "model", model.kind, {"width": 6}, bytes(booster.save_raw(raw_format="ubj")))
+        loaded.load(tmp_path / "model")
+        loaded.update("conv", *make_programs(20))
+
+        assert loaded.is_trained("conv")
+        assert np.isfinite(loaded.predict("conv", make_programs(20)[0])).all()
 
     def test_damaged_booster_is_not_loaded(self, make_model, tmp_path):
         """A sound archive around a payload that is no booster."""
@@ -269,6 +301,41 @@ def test_failed_programs_rank_last(failed):
     assert np.median(scores[fails]) < np.median(scores[~fails])
 
 
+def test_acquisition_prefers_what_is_uncertain():
+    """Programs unlike all that was measured get more on top of their prediction than measured ones."""
+    model = XGBCostModel()
+    features, costs = make_programs(200, most_stores=1)
+    near = features.rows[:, 0] < 0.5
+    model.update("conv", features[near], costs[near])
+    bonus = model.acquisition("conv", features) / model.predict("conv", features)
+
+    assert bonus.min() >= 1
+    assert np.median(bonus[~near]) > np.median(bonus[near])
+
+
+@pytest.mark.parametrize(
+    "make_model", [lambda: XGBCostModel(optimism=0), lambda: XGBCostModel(members=1), PackSumXGBModel]
+)
+def test_acquisition_without_uncertainty_is_the_prediction(make_model):
+    """Optimism switched off, or one booster, which agrees with itself."""
+    model = make_model()
+    features, costs = make_programs(60)
+    model.update("conv", features, costs)
+
+    assert model.acquisition("conv", features).tolist() == model.predict("conv", features).tolist()
+
+
+def test_bank_searches_by_the_family_s_acquisition():
+    """The bank adds nothing of its own."""
+    bank, alone = make_bank(), XGBCostModel()
+    features, costs = make_programs(60)
+    for model in (bank, alone):
+        model.update("conv", features, costs)
+
+    assert bank.acquisition("conv", features).tolist() == alone.acquisition("conv", features).tolist()
+    assert bank.acquisition("conv", features).tolist() != bank.predict("conv", features).tolist()
+
+
 PROCESS = """
 from familyseer.cost_model import XGBCostModel
 from tests.cost_model.programs import make_programs
@@ -306,6 +373,8 @@ def test_importing_the_models_does_not_load_xgboost(pytestconfig):
         ({"threads": 0}, r"`threads` must be a whole number ≥ 1; got 0"),
         ({"top_weight": -1}, r"`top_weight` must be a number ≥ 0; got -1"),
         ({"rounds": 0}, r"`rounds` must be a whole number ≥ 1; got 0"),
+        ({"members": 0}, r"`members` must be a whole number ≥ 1; got 0"),
+        ({"optimism": -1}, r"`optimism` must be a number ≥ 0; got -1"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options, message):

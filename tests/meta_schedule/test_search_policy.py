@@ -134,7 +134,7 @@ def test_evolution_follows_the_model(task):
     sampled = policy.sample_initial_population()
     before = extract_features(task.mod, task.target, sampled, 1).gathered()
     column = int(np.argmax(before.std(axis=0)))
-    policy._predict = lambda features: np.exp(features.gathered()[:, column].astype("float64") / 10)
+    policy._acquisition = lambda features: np.exp(features.gathered()[:, column].astype("float64") / 10)
     evolved = policy.evolutionary_search(sampled, 8)
     after = extract_features(task.mod, task.target, evolved, 1).gathered()
 
@@ -150,8 +150,8 @@ def test_relatives_measurements_guide_the_first_round(task):
     FamilySketchPolicy(relative, bank, params=QUICK).continue_search_one_round(16, PretendMeasurer())
     policy = FamilySketchPolicy(task, bank, params=QUICK)
     calls = []
-    predict = policy._predict
-    policy._predict = lambda features: calls.append(len(features)) or predict(features)
+    acquisition = policy._acquisition
+    policy._acquisition = lambda features: calls.append(len(features)) or acquisition(features)
 
     assert len(policy.propose(8)) == 8
     assert sum(calls) >= 16

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What cost models on xgboost have in common."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from familyseer.cost_model.base import CostModel, relative_throughput
+from familyseer.cost_model.files import header_number, read_model, write_model
+from familyseer.cost_model.samples import SampleStore
+from familyseer.errors import InvalidInputError, ModelFileError
+from familyseer.features import FeatureSet
+from familyseer.task import TaskKey
+
+__all__ = ["BoosterModel", "Boosting", "Evaluate", "Floats", "TrainingSet"]
+
+logger = logging.getLogger(__name__)
+
+Floats = NDArray[np.float64]
+Evaluate = Callable[[NDArray[np.float32]], Floats]
+"""Predictions (m, r) of m boosters for r rows of a matrix (r, d)."""
+
+_RETRAIN_GROWTH = 0.2  # as TVM's: train anew when a fifth more has been measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainingSet:
+    """Programs of several tasks to train on.
+
+    Parameters
+    ----------
+    features
+        n programs.
+    throughput
+        (n,) best latency of the program's task over its own, in [0, 1]; 0 for a failed program.
+    """
+
+    features: FeatureSet
+    throughput: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Boosting:
+    """One training of m boosters on r rows.
+
+    Parameters
+    ----------
+    matrix, labels, weights
+        (r, d), (r,) and (r,).
+    params, rounds
+        Of `xgboost.train`.
+    objective, error
+        Gradient and hessian, and the error by which to stop, from the predictions of all rows; None for squared error.
+    patience
+        Stop after so many rounds without a smaller `error` on the training rows.
+    members
+        Boosters to train, m; they differ by their seeds alone.
+    """
+
+    matrix: NDArray[np.float32]
+    labels: Floats
+    weights: Floats
+    params: dict[str, Any] = field(default_factory=dict)
+    rounds: int
+    objective: Callable[[Floats], tuple[Floats, Floats]] | None = None
+    error: Callable[[Floats], float] | None = None
+    patience: int | None = None
+    members: int = 1
+
+
+class BoosterModel(CostModel):
+    """Gradient-boosted trees shared by all the tasks they are shown, trained from scratch on each retraining.
+
+    Seeded: the same measurements in the same order give the same predictions, in any process and with any `threads`.
+    A loaded model predicts at once.
+    When it is then shown `min_samples` new programs, it trains on these alone, starting from what the loaded boosters
+    predict: measurements are not in the file, they are in the records.
+
+    Parameters
+    ----------
+    seed
+        Of subsampling.
+    adaptive_training
+        Retrain when a fifth more programs were measured, not on every update.
+    min_samples
+        Programs needed before the first training.
+    max_samples
+        Most programs to train on (see `SampleStore.selection`); bounds the time of a training.
+    threads
+        Of xgboost. One by default: a training takes one to four seconds, and OpenMP threads that wait for a core which other
+        work occupies made it several times slower.
+    width
+        Features per store; None takes that of the first programs seen.
+    """
+
+    kind: str
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        adaptive_training: bool = True,
+        min_samples: int = 16,
+        max_samples: int = 3000,
+        threads: int = 1,
+        width: int | None = None,
+    ) -> None:
+        for name, value, least in [
+            ("min_samples", min_samples, 1),
+            ("max_samples", max_samples, 1),
+            ("threads", threads, 1),
+        ]:
+            if value < least:
+                raise InvalidInputError(f"`{name}` must be a whole number ≥ {least}; got {value!r}")
+        self._seed = seed
+        self._adaptive_training = adaptive_training
+        self._min_samples = min_samples
+        self._max_samples = max_samples
+        self._threads = threads
+        self._width = width
+        self._samples = SampleStore()
+        self._trained_size = 0
+        self._deferring = False
+        self._boosters: tuple[Any, ...] = ()
+        self._priors: tuple[Any, ...] = ()
+
+    def is_trained(self, task_key: TaskKey) -> bool:
+        """Return whether there are boosters: they serve every task."""
+        return bool(self._boosters)
+
+    def save(self, path: str | Path) -> None:
+        """Write the boosters and the length of their features, not the measurements."""
+        parts = [bytes(booster.save_raw(raw_format="ubj")) for booster in self._boosters]
+        header = {"width": self._width or 0, "sizes": [len(part) for part in parts]}
+        write_model(path, self.kind, header, b"".join(parts))
+
+    def load(self, path: str | Path) -> None:
+        """Take over saved boosters, forget all measurements."""
+        header, payload = read_model(path, self.kind)
+        width = header_number(path, header, "width")
+        if self._width and width and width != self._width:
+            raise ModelFileError(
+                f"{str(path)!r} must be a model for {self._width} features per store; got one for {width}. Train anew."
+            )
+        columns = self._columns(width)
+        boosters = tuple(_booster_from(path, part, columns) for part in _parts(path, payload, header))
+        self._boosters = self._priors = boosters
+        self._width = width or self._width
+        self._samples, self._trained_size = SampleStore(), 0
+
+    def _update(self, task_key: TaskKey, features: FeatureSet, costs: Floats) -> None:
+        filled = features.counts > 0
+        if not filled.any():
+            return
+        self._check_width(features)
+        self._width = features.width
+        self._samples.add(task_key, features[filled], costs[filled])
+        if not self._deferring and self._is_due(len(self._samples), self._trained_size):
+            self._train()
+
+    def update_many(self, batches: Sequence[tuple[TaskKey, FeatureSet, ArrayLike]]) -> None:
+        """Learn batches one after another, but train only where the last training would have been."""
+        last = self._last_training([int((features.counts > 0).sum()) for _, features, _ in batches])
+        for position, (task_key, features, costs) in enumerate(batches):
+            self._deferring = position != last
+            try:
+                self.update(task_key, features, costs)
+            finally:
+                self._deferring = False
+
+    def _last_training(self, sizes: Sequence[int]) -> int:
+        """Return which of these batches is the last after which `update` would train; -1 for none."""
+        size, trained, last = len(self._samples), self._trained_size, -1
+        for position, added in enumerate(sizes):
+            size += added
+            if added and self._is_due(size, trained):
+                trained, last = size, position
+        return last
+
+    def _predict(self, task_key: TaskKey, features: FeatureSet) -> Floats:
+        return self._scores(features, self._score)
+
+    def _scores(self, features: FeatureSet, score: Callable[[FeatureSet, Evaluate], Floats]) -> Floats:
+        """Return scores (n,) of any programs; `score` sees only those that have stores."""
+        if not self._boosters:
+            return np.ones(len(features))
+        scores = np.zeros(len(features))
+        filled = features.counts > 0
+        if filled.any():
+            self._check_width(features)
+            scores[filled] = score(features[filled], lambda matrix: _evaluate(self._boosters, matrix))
+        return scores
+
+    def _is_due(self, size: int, trained_size: int) -> bool:
+        if size < self._min_samples:
+            return False
+        return not self._adaptive_training or size - trained_size >= _RETRAIN_GROWTH * trained_size
+
+    def _train(self) -> None:
+        selection = self._samples.selection(self._max_samples, np.random.default_rng(self._seed))
+        features = FeatureSet.concat([part for part, _, _ in selection])
+        throughput = np.concatenate([relative_throughput(costs, best) for _, costs, best in selection])
+        boosting = self._boosting(TrainingSet(features=features, throughput=throughput))
+        self._boosters = tuple(self._boost(boosting, member) for member in range(boosting.members))
+        self._trained_size = len(self._samples)
+        logger.debug("%s trained on %d of %d programs", self.kind, len(features), self._trained_size)
+
+    def _boost(self, boosting: Boosting, member: int) -> Any:
+        prior = self._priors[member % len(self._priors)] if self._priors else None
+        seed = self._seed * boosting.members + member
+        return _boost(boosting, {"seed": seed, "nthread": self._threads}, prior)
+
+    def _check_width(self, features: FeatureSet) -> None:
+        if self._width and features.width != self._width:
+            raise InvalidInputError(
+                f"`features` must have {self._width} numbers per store, as those seen before; got {features.width}"
+            )
+
+    @abstractmethod
+    def _columns(self, width: int) -> int:
+        """Return how many columns the boosters' matrix has."""
+
+    @abstractmethod
+    def _boosting(self, training: TrainingSet) -> Boosting:
+        """Return what to train."""
+
+    @abstractmethod
+    def _score(self, features: FeatureSet, evaluate: Evaluate) -> Floats:
+        """Return scores (n,) of programs that all have stores."""
+
+
+def _boost(boosting: Boosting, settings: dict[str, Any], prior: Any) -> Any:
+    import xgboost  # here, so that importing familyseer stays fast
+
+    data = xgboost.DMatrix(boosting.matrix, boosting.labels, weight=boosting.weights, nthread=settings["nthread"])
+    options: dict[str, Any] = {}
+    objective, error = boosting.objective, boosting.error
+    if objective is not None:
+        options["obj"] = lambda predictions, _: objective(predictions)
+    if error is not None and boosting.patience is not None:
+        options["custom_metric"] = lambda predictions, _: ("error", error(predictions))
+        options |= {"evals": [(data, "train")], "early_stopping_rounds": boosting.patience, "verbose_eval": False}
+    params = {**boosting.params, **settings, "disable_default_eval_metric": True}
+    return xgboost.train(params, data, boosting.rounds, xgb_model=prior, **options)
+
+
+def _evaluate(boosters: Sequence[Any], matrix: NDArray[np.float32]) -> Floats:
+    import xgboost
+
+    data = xgboost.DMatrix(matrix, nthread=1)
+    return np.array([booster.predict(data) for booster in boosters], dtype=np.float64)
+
+
+def _parts(path: str | Path, payload: bytes, header: dict[str, Any]) -> list[bytes]:
+    """Return each booster's bytes; a header without sizes is that of an older file, with one booster at most."""
+    sizes = header.get("sizes", [len(payload)] if payload else [])
+    if (
+        not isinstance(sizes, list)
+        or not all(type(size) is int and size > 0 for size in sizes)
+        or sum(sizes) != len(payload)
+    ):
+        raise ModelFileError(
+            f"'sizes' in the header of {str(path)!r} must sum to its {len(payload)} bytes; got {sizes!r}"
+        )
+    ends = np.cumsum(sizes, dtype=np.int64).tolist()
+    return [payload[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+
+
+def _booster_from(path: str | Path, payload: bytes, columns: int) -> Any:
+    import xgboost
+
+    booster = xgboost.Booster({"nthread": 1})
+    try:
+        booster.load_model(bytearray(payload))
+        found = booster.num_features()
+    except (xgboost.core.XGBoostError, ValueError) as err:
+        raise ModelFileError(f"{str(path)!r} must hold a booster that xgboost can read; its payload is none") from err
+    if found != columns:
+        raise ModelFileError(f"{str(path)!r} must hold a booster for {columns} columns; got one for {found}")
+    return booster
