@@ -4,10 +4,12 @@
 ``python -m benchmarks.throughput [--quick] [--out FILE.json]``
 
 Both get the same candidates (drawn by the evolutionary search with random scores and a fixed seed) in the same batches, and
-the same evaluator settings (number=3, repeat=1, min_repeat_ms=100) and number of threads. Stock is ``ms.builder.LocalBuilder()`` and
-``ms.runner.LocalRunner()`` at their defaults. For each repetition one batch after another is measured by both, who goes first
-alternates. What happens once per process (importing tvm, starting the first worker) is charged to neither and reported apart.
-The full run takes about 50 minutes on two cores.
+the same evaluator settings and number of threads. Stock is ``ms.builder.LocalBuilder()`` and ``ms.runner.LocalRunner()``
+at their defaults, with their default evaluator settings (number=3, repeat=1, min_repeat_ms=100).
+For each repetition one batch after another is measured by both, who goes first alternates.
+What happens once per process (importing tvm, starting the first worker) is charged to neither and reported apart.
+Then both learn these measurements and propose the next batch, once: the seconds of training and search in a round.
+Results are written after each workload, and a second call goes on from there. The full run takes about an hour on two cores.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from tvm.s_tir import meta_schedule as ms
 from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 
 from benchmarks.machine import describe
+from benchmarks.search_time import OurRounds, StockRounds
 from familyseer import networks
 from familyseer.meta_schedule.builder import LocalBuilder
 from familyseer.meta_schedule.measurer import MeasureRequest, ProgramMeasurer
@@ -48,8 +51,23 @@ from familyseer.meta_schedule.workload import normalize
 logger = logging.getLogger(__name__)
 
 SEED = 7
-Batch = list[MeasureRequest]
-Measure = Callable[[Batch], "Outcome"]
+Measure = Callable[["Batch"], "Outcome"]
+SIDES = ("stock", "ours")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Schedules of one workload, and what is needed to measure them."""
+
+    mod: tvm.IRModule
+    schedules: list[tvm.s_tir.Schedule]
+    requests: list[MeasureRequest]
+
+    @classmethod
+    def of(cls, mod: tvm.IRModule, schedules: Sequence[tvm.s_tir.Schedule], target: tvm.target.Target) -> Batch:
+        """Make a batch."""
+        requests = [_request(schedule.mod, target) for schedule in schedules]
+        return cls(mod=mod, schedules=list(schedules), requests=requests)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,14 +98,14 @@ def network_tasks(target: tvm.target.Target) -> list[tvm.IRModule]:
     return [task.mod for task in extract(network.mod, network.params, target).tasks]
 
 
-def draw(mod: tvm.IRModule, target: tvm.target.Target, count: int) -> Batch:
-    """Return `count` schedules of `mod`, some sampled, some mutated, as the search draws them with random scores."""
-    rng = np.random.default_rng(SEED)
-    space = ScheduleSpace(mod, target, seed=SEED, evolution=Evolution(population=max(32, 2 * count), generations=2))
-    start = space.sample(max(32, 2 * count))
-    evolved = space.evolve(start, count, lambda features: rng.random(len(features)))
-    chosen = [*evolved, *start][:count]
-    return [_request(schedule.mod, target) for schedule in chosen]
+def draw(mod: tvm.IRModule, target: tvm.target.Target, batches: int, count: int) -> list[Batch]:
+    """Return batches of `count` schedules of `mod`, some sampled, some mutated, as a search with random scores has them."""
+    rng, total = np.random.default_rng(SEED), batches * count
+    space = ScheduleSpace(mod, target, seed=SEED, evolution=Evolution(population=max(32, 2 * total), generations=2))
+    start = space.sample(max(32, 2 * total))
+    evolved = space.evolve(start, total, lambda features: rng.random(len(features)))
+    chosen = rng.permutation(np.array([*evolved, *start][:total], dtype=object))
+    return [Batch.of(mod, chosen[i : i + count], target) for i in range(0, len(chosen), count)]
 
 
 def _request(mod: tvm.IRModule, target: tvm.target.Target) -> MeasureRequest:
@@ -98,23 +116,23 @@ def _request(mod: tvm.IRModule, target: tvm.target.Target) -> MeasureRequest:
 class Stock:
     """MetaSchedule's builder and runner, used as its task scheduler uses them."""
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, min_repeat_ms: int) -> None:
         self.builder = ms.builder.LocalBuilder(timeout_sec=timeout)
         self.runner = ms.runner.LocalRunner(
             evaluator_config=ms.runner.EvaluatorConfig(
-                number=3, repeat=1, min_repeat_ms=100, enable_cpu_cache_flush=False
+                number=3, repeat=1, min_repeat_ms=min_repeat_ms, enable_cpu_cache_flush=False
             )
         )
 
     def __call__(self, batch: Batch) -> Outcome:
         """Measure a batch."""
-        inputs = [ms.builder.BuilderInput(request.mod, request.target) for request in batch]
+        inputs = [ms.builder.BuilderInput(request.mod, request.target) for request in batch.requests]
         started = time.perf_counter()
         built = self.builder.build(inputs)
         at_run = time.perf_counter()
         latencies = [
             self._run(result, request) if result.error_msg is None else float("nan")
-            for result, request in zip(built, batch, strict=True)
+            for result, request in zip(built, batch.requests, strict=True)
         ]
         ended = time.perf_counter()
         for result in built:
@@ -136,13 +154,14 @@ class Stock:
 class Ours:
     """familyseer's measurer with default options."""
 
-    def __init__(self) -> None:
-        self.measurer = ProgramMeasurer(LocalBuilder(), LocalRunner(number=3, repeat=1, min_repeat_ms=100), verbose=0)
+    def __init__(self, min_repeat_ms: int) -> None:
+        runner = LocalRunner(number=3, repeat=1, min_repeat_ms=min_repeat_ms)
+        self.measurer = ProgramMeasurer(LocalBuilder(), runner, verbose=0)
 
     def __call__(self, batch: Batch) -> Outcome:
         """Measure a batch."""
         started = time.perf_counter()
-        results = self.measurer.measure(batch)
+        results = self.measurer.measure(batch.requests)
         total = time.perf_counter() - started
         build = self.measurer.seconds.build
         latencies = [result.cost if result.costs else float("nan") for result in results]
@@ -164,12 +183,28 @@ def measure_workload(batches: Sequence[Batch], sides: dict[str, Measure], repeti
         for batch in batches:
             for name in order:
                 outcomes[name].append(sides[name](batch))
-                logger.info("%s: %d candidates, %s", name, len(batch), outcomes[name][-1])
+                logger.info("%s: %d candidates, %s", name, len(batch.requests), outcomes[name][-1])
         entry: dict[str, Any] = {name: summarize(found) for name, found in outcomes.items()}
         entry["ratio"] = entry["ours"]["per_second"] / entry["stock"]["per_second"]
         entry["latency_ours_over_stock"] = latency_ratio(outcomes["ours"], outcomes["stock"])
         entries.append(entry)
     return entries
+
+
+def split_rounds(batches: Sequence[Batch], entry: dict[str, Any], target: tvm.target.Target) -> dict[str, Any]:
+    """Return seconds of search and training of both sides, batch by batch, given what the first repetition measured."""
+    rounds = {"stock": StockRounds(target, SEED), "ours": OurRounds(target, SEED)}
+    totals = {side: {"search": 0.0, "train": 0.0, "proposed": 0} for side in SIDES}
+    done = 0
+    for batch in batches:
+        latencies = entry["ours"]["latencies"][done : done + len(batch.schedules)]
+        done += len(batch.schedules)
+        for side in SIDES:
+            found = rounds[side].seconds(batch.mod, batch.schedules, latencies, len(batch.schedules))
+            logger.info("%s: %s", side, found)
+            for key, value in found.items():
+                totals[side][key] += value
+    return totals
 
 
 def summarize(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -200,26 +235,32 @@ def environment() -> dict[str, Any]:
 def table(result: dict[str, Any]) -> str:
     """Return the figures as a Markdown table: medians over the repetitions, spread as (least to most)."""
     lines = [
-        "| workload | batches | stock /s (build + run s) | ours /s (build + run s) | ratio | latency, ours/stock | failed (stock, ours) |",
-        "|---|---|---|---|---|---|---|",
+        "| workload | batches | side | search s | build s | run s | train s | failed | candidates/s, build + run | all four |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
+    notes = [""]
     for name, workload in result["workloads"].items():
-        entries = workload["repetitions"]
+        entries, split = workload["repetitions"], workload["search_and_train"]
+        rates = {}
+        for side in SIDES:
+            build, run, rate = (
+                median(entry[side][key] for entry in entries) for key in ("build_seconds", "run_seconds", "per_second")
+            )
+            search, train = split[side]["search"], split[side]["train"]
+            failed = max(entry[side]["failed"] for entry in entries)
+            rates[side] = entries[0][side]["candidates"] / (search + build + run + train)
+            lines.append(
+                f"| {name} | {workload['batches']} of {workload['batch']} | {side} | {search:.1f} | {build:.1f} "
+                f"| {run:.1f} | {train:.1f} | {failed} | {rate:.2f} | {rates[side]:.2f} |"
+            )
         ratios = [entry["ratio"] for entry in entries]
         latency = median(entry["latency_ours_over_stock"]["median"] for entry in entries)
-        failed = ", ".join(str(sum(entry[side]["failed"] for entry in entries)) for side in ("stock", "ours"))
-        lines.append(
-            f"| {name} | {workload['batches']} of {workload['batch']} | {_cell(entries, 'stock')} | {_cell(entries, 'ours')} "
-            f"| **{median(ratios):.2f}** ({min(ratios):.2f} to {max(ratios):.2f}) | {latency:.3f} | {failed} |"
+        notes.append(
+            f"- {name}: **{median(ratios):.2f}** times the candidates a second of build and run "
+            f"({min(ratios):.2f} to {max(ratios):.2f}), {rates['ours'] / rates['stock']:.2f} times those of whole rounds; "
+            f"latencies are {latency:.3f} of stock's (median over candidates)"
         )
-    return "\n".join(lines)
-
-
-def _cell(entries: Sequence[dict[str, Any]], side: str) -> str:
-    rate, build, run = (
-        median(entry[side][key] for entry in entries) for key in ("per_second", "build_seconds", "run_seconds")
-    )
-    return f"{rate:.2f} ({build:.1f} + {run:.1f})"
+    return "\n".join(lines + notes)
 
 
 def main() -> None:
@@ -227,10 +268,10 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="small batches, one repetition, three tasks of the network"
     )
-    parser.add_argument("--repetitions", type=int, help="of each workload (default 3; 1 with --quick)")
+    parser.add_argument("--repetitions", type=int, help="of each workload (default 2; 1 with --quick)")
     parser.add_argument("--batch", type=int, help="candidates per batch (default 64; 16 with --quick)")
     parser.add_argument(
-        "--network-batch", type=int, help="candidates per task of the network (default 16; 4 with --quick)"
+        "--network-batch", type=int, help="candidates per task of the network (default 64; 4 with --quick)"
     )
     parser.add_argument(
         "--stock-timeout",
@@ -238,36 +279,50 @@ def main() -> None:
         default=30.0,
         help="stock's time limit for a build (its default, 30 s); on a busy machine its workers' import alone takes longer",
     )
+    parser.add_argument(
+        "--min-repeat-ms", type=int, default=100, help="of both sides' evaluators (default 100, stock's)"
+    )
     parser.add_argument("--only", choices=["matmul", "conv2d", "resnet18"], help="one workload")
     parser.add_argument("--out", type=Path, help="write the figures there as JSON and, beside it, the table as .md")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     batch = arguments.batch or (16 if arguments.quick else 64)
-    share = arguments.network_batch or (4 if arguments.quick else 16)
-    repetitions = arguments.repetitions or (1 if arguments.quick else 3)
-    result = environment()
-    ours, our_start = timed(Ours)
-    stock, stock_start = timed(lambda: Stock(arguments.stock_timeout))
+    share = arguments.network_batch or (4 if arguments.quick else 64)
+    repetitions = arguments.repetitions or (1 if arguments.quick else 2)
+    names = [name for name in ("matmul", "conv2d", "resnet18") if arguments.only in (None, name)]
+    result = _earlier(arguments.out) or {**environment(), "workloads": {}}
     target = host_target()
-    small: dict[str, Callable[[], tvm.IRModule]] = {"matmul": matmul, "conv2d": conv2d}
-    batches = {name: [draw(make(), target, batch)] for name, make in small.items() if arguments.only in (None, name)}
-    if arguments.only in (None, "resnet18"):
-        mods = network_tasks(target)
-        batches["resnet18"] = [
-            draw(mod, target, share) for mod in (mods[:: len(mods) // 3][:3] if arguments.quick else mods)
-        ]
-    warm_up = batches[next(iter(batches))][0][:1]
-    _, first_seconds = timed(lambda: ours(warm_up))
+    ours, our_start = timed(lambda: Ours(arguments.min_repeat_ms))
+    stock, stock_start = timed(lambda: Stock(arguments.stock_timeout, arguments.min_repeat_ms))
+    first = draw(matmul(), target, 1, 1)[0]
+    _, first_seconds = timed(lambda: ours(first))
     result["start_seconds"] = {"stock": stock_start, "ours": our_start, "first candidate of ours": first_seconds}
-    result["workloads"] = {}
     with ours.measurer:
-        for name, found in batches.items():
+        for name in [name for name in names if name not in result["workloads"]]:
+            found = _batches(name, target, share if name == "resnet18" else batch, quick=arguments.quick)
             entries = measure_workload(found, {"stock": stock, "ours": ours}, repetitions)
-            result["workloads"][name] = {"batch": len(found[0]), "batches": len(found), "repetitions": entries}
+            result["workloads"][name] = {
+                "batch": len(found[0].requests),
+                "batches": len(found),
+                "repetitions": entries,
+                "search_and_train": split_rounds(found, entries[0], target),
+            }
+            if arguments.out:
+                arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+                arguments.out.with_suffix(".md").write_text(table(result) + "\n")
     print(table(result))
-    if arguments.out:
-        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
-        arguments.out.with_suffix(".md").write_text(table(result) + "\n")
+
+
+def _earlier(out: Path | None) -> dict[str, Any] | None:
+    """Return what an interrupted run wrote, on which this one builds."""
+    return json.loads(out.read_text()) if out and out.exists() else None
+
+
+def _batches(name: str, target: tvm.target.Target, count: int, *, quick: bool) -> list[Batch]:
+    if name != "resnet18":
+        return draw({"matmul": matmul, "conv2d": conv2d}[name](), target, 2, count)
+    mods = network_tasks(target)
+    return [draw(mod, target, 1, count)[0] for mod in (mods[:: len(mods) // 3][:3] if quick else mods)]
 
 
 if __name__ == "__main__":

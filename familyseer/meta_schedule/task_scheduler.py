@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,11 @@ from familyseer.ledger import Ledger
 from familyseer.measure import MeasureResult
 from familyseer.meta_schedule.callbacks import LogEstimatedLatency, PrintTableInfo, TaskSchedulerCallback
 from familyseer.meta_schedule.measurer import ProgramMeasurer
+from familyseer.meta_schedule.resume import recorded_rounds, restore_policies
 from familyseer.meta_schedule.search_policy import FamilySketchPolicy, SearchPolicy, SketchPolicy
 from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.meta_schedule.seeds import SeedSource
 from familyseer.meta_schedule.tuning_options import TuningOptions
-from familyseer.records import MeasureRecord, RecordLog, trials_for
 from familyseer.report import failure_diagnosis
 from familyseer.schedulers import GradientScheduler, RoundRobinScheduler
 from familyseer.schedulers import TaskScheduler as Strategy
@@ -268,29 +267,12 @@ class TaskScheduler:
         if self.load_log_file is None:
             return
         assert self._tuner is not None
-        records = trials_for(RecordLog(self.load_log_file).read().records, self.described[0].target, self.load_log_file)
-        index_of = {task.key: index for index, task in enumerate(self.described)}
-        rounds = [
-            (index_of[key], list(group))
-            for (key, _), group in groupby(records, key=lambda record: (record.task, record.round))
-            if key in index_of
-        ]
-        self._restore_policies(rounds)
-        for index, group in rounds:
-            self._note_failures(index, [record.result for record in group])
-        self._tuner.restore([(index, [record.result for record in group]) for index, group in rounds])
-
-    def _restore_policies(self, rounds: Sequence[tuple[int, list[MeasureRecord]]]) -> None:
-        """Let policies and models learn rounds in the order in which they were measured."""
-        batches = []
-        for index, group in rounds:
-            policy = self.search_policies[index]
-            if isinstance(policy, SketchPolicy) and policy.model is self.model:
-                batches += policy.recall(group)
-            elif isinstance(policy, SketchPolicy):
-                policy.restore(group)
-        if self.model is not None:
-            self.model.update_many(batches)
+        rounds = recorded_rounds(self.load_log_file, self.described)
+        restore_policies(self.search_policies, self.model, rounds)
+        outcomes = [(index, [record.result for record in records]) for index, records in rounds]
+        for index, results in outcomes:
+            self._note_failures(index, results)
+        self._tuner.restore(outcomes)
 
     @property
     def states(self) -> tuple[TaskState, ...]:
