@@ -286,6 +286,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures there as JSON and, beside it, the table as .md")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    logging.getLogger("tvm").setLevel(logging.WARNING)
     batch = arguments.batch or (16 if arguments.quick else 64)
     share = arguments.network_batch or (4 if arguments.quick else 64)
     repetitions = arguments.repetitions or (1 if arguments.quick else 2)
