@@ -75,13 +75,12 @@ class ScheduleSpace:
 
     def __init__(self, mod: IRModule, target: Target, *, seed: int, islands: int = 1, evolution: Evolution) -> None:
         self._evolution = evolution
-        self._predict: Predict | None = None
         seeds = np.random.SeedSequence(seed).generate_state(islands).astype(np.int64) % (2**31 - 2) + 1
         self._contexts = [self._context(mod, target, int(state), evolution.population // islands) for state in seeds]
         self.sketches: list[Schedule] = list(self._contexts[0].generate_design_space())
-        model = _PredictBridge(self)
+        self._model = _PredictBridge()
         for context in self._contexts:
-            context.pre_tuning(_UNBOUNDED, _UNBOUNDED, self.sketches, ms.database.MemoryDatabase(), model)
+            context.pre_tuning(_UNBOUNDED, _UNBOUNDED, self.sketches, ms.database.MemoryDatabase(), self._model)
 
     def _context(self, mod: IRModule, target: Target, seed: int, population: int) -> ms.TuneContext:
         strategy = ms.search_strategy.EvolutionarySearch(
@@ -128,14 +127,14 @@ class ScheduleSpace:
         parts = len(self._contexts)
         islands = [list(population[i::parts] or population) for i in range(parts)]  # TVM fails on an empty one
         dealt = {id(context): island for context, island in zip(self._contexts, islands, strict=True)}
-        self._predict = predict
+        self._model.use(predict)
         try:
             return self._spread(
                 lambda context, n: evolve(context.search_strategy, self._fill(dealt[id(context)]), n),
                 _shares(count, parts),
             )
         finally:
-            self._predict = None
+            self._model.use(None)
 
     def _fill(self, island: list[Schedule]) -> list[Schedule]:
         """Repeat a short population: TVM's sampler assumes that it is as large as announced."""
@@ -163,17 +162,23 @@ def _shares(count: int, parts: int) -> list[int]:
 
 @derived_object
 class _PredictBridge(ms.cost_model.PyCostModel):  # type: ignore[misc]  # tvm is not typed
-    """What TVM's search takes for a cost model: it hands the features on."""
+    """What TVM's search takes for a cost model: it hands the features on.
 
-    def __init__(self, space: ScheduleSpace) -> None:
+    TVM's contexts own it. Did it own anything that owns them, no collector would find the cycle through C++.
+    """
+
+    def __init__(self) -> None:
         super().__init__()
-        self._space = space
+        self._predict: Predict | None = None
+
+    def use(self, predict: Predict | None) -> None:
+        """Score with `predict` from now on."""
+        self._predict = predict
 
     def predict(self, context: ms.TuneContext, candidates: Sequence[ms.MeasureCandidate]) -> np.ndarray:
         features = _features(context, list(candidates))
-        predict = self._space._predict
-        assert predict is not None
-        return np.ascontiguousarray(predict(features), dtype="float64")
+        assert self._predict is not None
+        return np.ascontiguousarray(self._predict(features), dtype="float64")
 
 
 _EXTRACTOR: list[Any] = []

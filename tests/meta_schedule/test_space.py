@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +166,16 @@ def test_an_empty_population_evolves_to_nothing(matmul_task, islands):
 def test_one_ancestor_serves_two_islands(matmul_task, matmul_schedules):
     """A population smaller than the number of islands is shared."""
     assert len(space_of(matmul_task, islands=2).evolve(matmul_schedules[:1], 4, mean_size)) == 4
+
+
+def test_a_space_that_was_searched_is_freed(matmul_task):
+    """A run makes one for every round; a cycle through TVM's objects would keep them all."""
+    space = space_of(matmul_task, islands=2)
+    space.evolve(space.sample(8), 4, mean_size)
+    gone = weakref.ref(space)
+    del space
+    gc.collect()
+    assert gone() is None
 
 
 def test_nothing_asked_is_nothing_given(matmul_space, matmul_schedules):
