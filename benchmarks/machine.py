@@ -30,7 +30,7 @@ def describe() -> dict[str, Any]:
 
 def _command() -> list[str]:
     spec = sys.modules["__main__"].__spec__
-    return [spec.name if spec else "?", *sys.argv[1:]]
+    return [spec.name.removesuffix(".__main__") if spec else "?", *sys.argv[1:]]
 
 
 def _commit() -> str:

@@ -423,7 +423,11 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path, capsys):
     log = tmp_path / "bert.json"
     command = ["tune", *TINY, *QUICK, "--trials", "18", "--log", str(log), "--no-check"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "familyseer", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "familyseer", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     assert wait_for_trials(log, 3, lambda: process.poll() is None), process.communicate()
     family = psutil.Process(process.pid).children(recursive=True)

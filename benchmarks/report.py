@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make tables and figures of the raw results of the search benchmark.
+
+``python -m benchmarks.report benchmarks/results/search-*.json --out benchmarks/results``
+
+For each network the figure shows the weighted latency over seconds and over trials, the median of the seeds and their
+whole range. Ratios compare a contestant with stock MetaSchedule on the same seed; the table has the median of the seeds
+and, in brackets, the least and the most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from benchmarks.curves import Point, at_seconds, at_trials, curve, first_within, ratio, step, timed_latencies
+from benchmarks.search.contestants import BASELINE
+from benchmarks.search.document import load, machine_of
+from familyseer.errors import FamilySeerError, InvalidInputError
+
+SLACKS = (0.10, 0.05, 0.02, 0.0)
+Curves = dict[str, list[list[Point]]]
+"""For each contestant one curve per seed."""
+
+
+def _seconds(point: Point) -> float:
+    return point.seconds
+
+
+def _trials(point: Point) -> float:
+    return point.trials
+
+
+def load_all(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """Read results and refuse those that do not belong together."""
+    documents = [load(path) for path in paths]
+    for path, document in zip(paths, documents, strict=True):
+        if machine_of(document) != machine_of(documents[0]):
+            raise InvalidInputError(
+                f"results must all be of one machine and the same versions; {path} is of {machine_of(document)}, "
+                f"{paths[0]} of {machine_of(documents[0])}. Report them apart."
+            )
+        for block in document["blocks"]:
+            if BASELINE not in block["runs"]:
+                raise InvalidInputError(
+                    f"every block must have a run of {BASELINE!r} to compare with; {path} has none for "
+                    f"{block['network']} batch {block['batch']} seed {block['seed']}"
+                )
+    if not any(document["blocks"] for document in documents):
+        raise InvalidInputError("there is no finished block in these results yet")
+    return documents
+
+
+def group_blocks(documents: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], list[dict[str, Any]]]:
+    """Return the blocks by network and batch size, in order of their seeds; each must be there once."""
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for document in documents:
+        for block in document["blocks"]:
+            group = groups.setdefault((block["network"], block["batch"]), [])
+            if any(other["seed"] == block["seed"] for other in group):
+                raise InvalidInputError(
+                    f"{block['network']} batch {block['batch']} seed {block['seed']} must be in one file only"
+                )
+            if group and (group[0]["trials"], list(group[0]["runs"])) != (block["trials"], list(block["runs"])):
+                raise InvalidInputError(
+                    f"all seeds of {block['network']} must have the same trials and contestants; report them apart"
+                )
+            group.append(block)
+    return {key: sorted(group, key=lambda block: block["seed"]) for key, group in groups.items()}
+
+
+def curves_of(blocks: Sequence[Mapping[str, Any]]) -> Curves:
+    """Return all curves of one network."""
+    curves: Curves = {name: [] for name in blocks[0]["runs"]}
+    for block in blocks:
+        latencies = timed_latencies(block["schedules"])
+        weights = [task["weight"] for task in block["tasks"]]
+        for name, rounds in block["runs"].items():
+            curves[name].append(curve(rounds, weights, latencies))
+    return curves
+
+
+def spread(values: Sequence[float]) -> str:
+    """Write the median and the range of ratios, 0 being a loss.
+
+    Examples
+    --------
+    >>> spread([1.5, 2.0, 0.0]), spread([0.0, 0.0, 1.2]), spread([2.0])
+    ('1.50 (never to 2.00)', 'never (never to 1.20)', '2.00')
+    """
+    middle = _shown(median(values))
+    return middle if len(values) == 1 else f"{middle} ({_shown(min(values))} to {_shown(max(values))})"
+
+
+def _shown(value: float) -> str:
+    return "never" if value == 0 else f"{value:.2f}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows])
+
+
+def ratio_table(curves: Curves, of: Callable[[Point], float]) -> str:
+    """Return how many times less each contestant needed to come within each slack of the baseline's final latency."""
+    rows = []
+    for name, own in curves.items():
+        cells = []
+        for slack in SLACKS:
+            values = []
+            for baseline, points in zip(curves[BASELINE], own, strict=True):
+                goal = baseline[-1].latency * (1 + slack)
+                values.append(ratio(first_within(baseline, goal), first_within(points, goal), of))
+            cells.append(spread(values))
+        rows.append([name, *cells])
+    return table(["contestant", *(f"+{slack:.0%}" for slack in SLACKS)], rows)
+
+
+def final_table(curves: Curves, blocks: Sequence[Mapping[str, Any]]) -> str:
+    """Return final latencies, how they compare at equal trials and at equal time, and where the time went."""
+    rows = []
+    for name, own in curves.items():
+        pairs = list(zip(curves[BASELINE], own, strict=True))
+        equal_trials = [
+            at_trials(b, min(b[-1].trials, p[-1].trials)) / at_trials(p, min(b[-1].trials, p[-1].trials))
+            for b, p in pairs
+        ]
+        equal_time = [
+            at_seconds(b, min(b[-1].seconds, p[-1].seconds)) / at_seconds(p, min(b[-1].seconds, p[-1].seconds))
+            for b, p in pairs
+        ]
+        ends = [block["runs"][name][-1]["seconds"] for block in blocks]
+        phases = [f"{median(end[phase] for end in ends):.0f}" for phase in ("search", "build", "run", "train", "other")]
+        latency, seconds = median(p[-1].latency for p in own), median(p[-1].seconds for p in own)
+        rows.append([name, f"{latency * 1e3:.3f}", spread(equal_trials), spread(equal_time), f"{seconds:.0f}", *phases])
+    header = ["contestant", "final ms", "at equal trials", "at equal time", "seconds"]
+    return table([*header, "search", "build", "run", "train", "other"], rows)
+
+
+def draw(curves: Curves, title: str, paths: Sequence[Path]) -> None:
+    """Draw the weighted latency over seconds and over trials."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    matplotlib.rcParams["svg.hashsalt"] = "familyseer"  # the same results give the same file
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
+    for panel, of, label in zip(panels, (_seconds, _trials), ("seconds", "trials"), strict=True):
+        for name, own in curves.items():
+            start = max(_warm_up_end(points, of) for points in own)
+            grid = np.linspace(start, max(of(points[-1]) for points in own), 300)
+            values = np.array([[step(points, where, of) for where in grid] for points in own]) * 1e3
+            (line,) = panel.plot(grid, np.median(values, axis=0), label=name, linewidth=1.4)
+            panel.fill_between(grid, values.min(axis=0), values.max(axis=0), color=line.get_color(), alpha=0.12)
+        panel.set_xlabel(label)
+        panel.set_yscale("log")
+        panel.grid(alpha=0.3, which="both")
+    panels[0].set_ylabel("weighted latency, ms")
+    panels[1].legend(fontsize=8)
+    figure.suptitle(title)
+    for path in paths:
+        figure.savefig(path, dpi=120, metadata={"Date": None} if path.suffix == ".svg" else None)
+    pyplot.close(figure)
+
+
+def _warm_up_end(points: Sequence[Point], of: Callable[[Point], float]) -> float:
+    """Return where a curve has come within ten times its end: before, untuned tasks hide everything."""
+    found = first_within(points, 10 * points[-1].latency)
+    assert found is not None
+    return of(found)
+
+
+def write_report(documents: Sequence[Mapping[str, Any]], folder: Path) -> str:
+    """Write the figures into `folder` and return the report."""
+    machine = documents[0]["machine"]
+    parts = [
+        "# Search benchmark",
+        f"{machine['cores']} cores (`{machine['cpu']}`), Python {machine['python']}, "
+        + ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+        + ". Commits and commands: "
+        + "; ".join(f"`{d['machine']['command']}` at {d['machine']['commit']}" for d in documents)
+        + ".",
+        "All figures but seconds come from timing all contestants' schedules together at the end. A ratio above 1 means: "
+        f"better than `{BASELINE}` on the same seed; median of the seeds (least to most). *never*: not reached, a loss.",
+    ]
+    for (network, batch), blocks in group_blocks(documents).items():
+        curves, name = curves_of(blocks), f"search-{network}-b{batch}"
+        title = f"{network}, batch {batch}, {len(blocks[0]['tasks'])} tasks, {blocks[0]['trials']} trials"
+        draw(curves, f"{title}, {len(blocks)} seeds", [folder / f"{name}.svg", folder / f"{name}.png"])
+        parts += [
+            f"## {title}, seeds {', '.join(str(block['seed']) for block in blocks)}",
+            f"![weighted latency over seconds and trials]({name}.svg)",
+            f"Time ratio to the baseline's final latency plus …\n\n{ratio_table(curves, _seconds)}",
+            f"Trial ratio to the same\n\n{ratio_table(curves, _trials)}",
+            f"Final latency, the baseline's over it, and seconds by phase\n\n{final_table(curves, blocks)}",
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> int:
+    """Run the command line; 2 when results were refused."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("results", nargs="+", type=Path, help="raw results of python -m benchmarks.search")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder (default %(default)s)")
+    options = parser.parse_args()
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        report = write_report(load_all(options.results), options.out)
+    except FamilySeerError as err:
+        print(f"error: {err}", file=sys.stderr)
+        return 2
+    (options.out / "search.md").write_text(report)
+    print(report)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

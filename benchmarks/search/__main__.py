@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find out how long, and how many trials, each tuner needs to reach the same latency.
+
+``python -m benchmarks.search --network bert_base --seeds 3 --trials 320 --out benchmarks/results/search-bert.json``
+
+For each network, batch size and seed, all contestants tune the same tasks in turns, round by round, each in a process of
+its own. Then the best schedules that they had at any moment are timed again together. Results are written after each
+such block; the same command goes on from there after an interruption. ``python -m benchmarks.report`` reads them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import psutil
+
+from benchmarks.machine import describe
+from benchmarks.search import contestants, document
+from benchmarks.search.block import run_contestants
+from benchmarks.search.job import SIZES, Job, Work, network_options, prepare
+from familyseer.errors import FamilySeerError, InvalidInputError
+
+DEFAULT_CONTESTANTS = [name for name in contestants.NAMES if name != "sketch.random"]
+_TELL_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class Progress:
+    """Prints how far the matrix is and how long it will still take."""
+
+    total: int
+    before: int = 0
+    started: float = field(default_factory=time.monotonic)
+    _told: float = 0.0
+    _trials: dict[str, int] = field(default_factory=dict)
+
+    def start_block(self, title: str) -> None:
+        """Begin a block."""
+        self._trials = {}
+        print(f"{title}: preparing", flush=True)
+
+    def tell(self, title: str, name: str, trials: int, seconds: float) -> None:
+        """Take note of a round."""
+        self._trials[name] = trials
+        now = time.monotonic()
+        if now - self._told < _TELL_SECONDS:
+            return
+        self._told = now
+        done = self.before + sum(self._trials.values())
+        left = (now - self.started) * (self.total - done) / max(done, 1)
+        print(f"{title}: {name} {trials} trials in {seconds:.0f} s; {_left(left)} left", flush=True)
+
+    def end_block(self) -> None:
+        """Finish a block."""
+        self.before += sum(self._trials.values())
+
+
+def _left(seconds: float) -> str:
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
+
+
+def run_block(job: Job, options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    """Run all contestants and time what they found."""
+    from benchmarks.search.remeasure import remeasure
+
+    progress.start_block(job.title)
+    work = prepare(job)
+    _check_budget(work)
+    with TemporaryDirectory(prefix="benchmark-") as folder:
+        runs = run_contestants(
+            job,
+            options.baselines,
+            options.logs or Path(folder),
+            {"TVM_NUM_THREADS": os.environ["TVM_NUM_THREADS"]},
+            lambda name, trials, seconds: progress.tell(job.title, name, trials, seconds),
+        )
+    progress.end_block()
+    print(f"{job.title}: timing the finalists together", flush=True)
+    schedules = remeasure(work, runs)
+    return {
+        "network": job.network,
+        "batch": job.batch,
+        "seed": job.seed,
+        "trials": job.trials,
+        "tasks": [
+            {"name": task.desc, "weight": weight, "operator": task.task.operator}
+            for task, weight in zip(work.tasks, work.weights, strict=True)
+        ],
+        "runs": runs,
+        "schedules": schedules,
+    }
+
+
+def _check_budget(work: Work) -> None:
+    job = work.job
+    if job.trials < len(work.tasks) * job.per_round:
+        raise InvalidInputError(
+            f"`--trials` must be at least {len(work.tasks) * job.per_round}, one round of {job.per_round} for each of the "
+            f"{len(work.tasks)} tasks of {job.network}; got {job.trials}"
+        )
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.search", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--network", nargs="+", required=True, help="networks of familyseer.networks")
+    parser.add_argument("--batch", nargs="+", type=int, default=[1], help="batch sizes (default 1)")
+    parser.add_argument("--size", choices=SIZES, default="small", help="few layers (default), or the published depth")
+    parser.add_argument(
+        "--target", default="llvm", help='"llvm" (this machine), "cuda" or a tag such as nvidia/nvidia-h100'
+    )
+    parser.add_argument(
+        "--baselines", "--contestants", nargs="+", default=DEFAULT_CONTESTANTS, metavar="NAME",
+        help=f"who takes part; all: {', '.join(contestants.NAMES)}",
+    )  # fmt: skip
+    parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, … (default 3)")
+    parser.add_argument(
+        "--trials", type=int, required=True, help="candidates that each contestant measures, per network"
+    )
+    parser.add_argument("--per-round", type=int, default=16, help="candidates of a round (default 16; TVM's is 64)")
+    parser.add_argument("--min-repeat-ms", type=int, default=100, help="shortest timing while tuning (default 100)")
+    parser.add_argument("--only", default="", help="tune only tasks whose name contains this")
+    parser.add_argument("--logs", type=Path, help="keep there what contestants print")
+    parser.add_argument("--out", type=Path, required=True, help="raw results, JSON")
+    return parser
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run what is missing in ``options.out``."""
+    _check(options)
+    os.environ.setdefault("TVM_NUM_THREADS", str(psutil.cpu_count(logical=False)))
+    settings = {
+        name: getattr(options, name)
+        for name in ("size", "target", "baselines", "trials", "per_round", "min_repeat_ms", "only")
+    } | {"threads": os.environ["TVM_NUM_THREADS"]}
+    found = document.resume(options.out, describe(), settings)
+    have = {(block["network"], block["batch"], block["seed"]) for block in found["blocks"]}
+    jobs = [
+        Job(
+            network=network, batch=batch, size=options.size, target=options.target, trials=options.trials,
+            per_round=options.per_round, min_repeat_ms=options.min_repeat_ms, seed=seed, only=options.only,
+        )
+        for network in options.network
+        for batch in options.batch
+        for seed in range(options.seeds)
+        if (network, batch, seed) not in have
+    ]  # fmt: skip
+    progress = Progress(len(jobs) * len(options.baselines) * options.trials)
+    for job in jobs:
+        found["blocks"].append(run_block(job, options, progress))
+        document.write(options.out, found)
+    print(f"{len(found['blocks'])} blocks in {options.out}; now: python -m benchmarks.report {options.out}")
+
+
+def _check(options: argparse.Namespace) -> None:
+    for name in options.baselines:
+        contestants.check(name)
+    if len(set(options.baselines)) != len(options.baselines):
+        raise InvalidInputError(f"`--baselines` must name each contestant once; got {' '.join(options.baselines)}")
+    for network in options.network:
+        network_options(network, options.size)
+    for name in ("seeds", "trials", "per_round", "min_repeat_ms"):
+        if getattr(options, name) < 1:
+            raise InvalidInputError(f"`--{name.replace('_', '-')}` must be at least 1; got {getattr(options, name)}")
+
+
+def main() -> int:
+    """Run the command line; 2 when it was refused, 130 when it was interrupted."""
+    options = make_parser().parse_args()
+    try:
+        run(options)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on after the last complete block", file=sys.stderr)
+        return 130
+    except FamilySeerError as err:
+        print(f"error: {err}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contestants by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from benchmarks.search.job import Contestant
+from familyseer.errors import InvalidInputError
+from familyseer.families.keys import POLICY_NAMES
+
+__all__ = ["BASELINE", "NAMES", "check", "parse"]
+
+BASELINE = "stock"
+
+
+def _stock() -> Contestant:
+    from benchmarks.search.stock import Stock
+
+    return Stock()
+
+
+def _published() -> Contestant:
+    from benchmarks.search.published import Published
+
+    return Published()
+
+
+def _diffusion() -> Contestant:
+    from benchmarks.search.diffusion import Diffusion
+
+    return Diffusion()
+
+
+_OTHERS: Mapping[str, Callable[[], Contestant]] = {
+    BASELINE: _stock,
+    "familyseer_published": _published,
+    "bayesian_code_diffusion": _diffusion,
+}
+
+NAMES = (*_OTHERS, *POLICY_NAMES)
+"""All contestants; each of our learnt policies can be followed by ``:`` and ablations, joined by ``+``."""
+
+
+def check(name: str) -> None:
+    """Raise `InvalidInputError` unless `name` is a contestant's, possibly with ablations."""
+    base, _, flags = name.partition(":")
+    if base not in NAMES or (flags and base in _OTHERS):
+        from benchmarks.search.ours import FLAGS
+
+        raise InvalidInputError(
+            f"a contestant must be one of {', '.join(NAMES)}, the learnt policies optionally with ablations such as "
+            f"'sketch.xgb:pack_sum+stock_builder' (of {', '.join(FLAGS)}); got {name!r}"
+        )
+    if flags:
+        parse(name)
+
+
+def parse(name: str) -> Contestant:
+    """Make the contestant of this name."""
+    base, _, flags = name.partition(":")
+    if base in _OTHERS:
+        return _OTHERS[base]()
+    from benchmarks.search.ours import Ablation, Ours
+
+    return Ablation(base, frozenset(flags.split("+"))) if flags else Ours(base)

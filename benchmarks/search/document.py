@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The raw results on disk: written after every block, and refused where they do not belong together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from familyseer.errors import InvalidInputError
+
+__all__ = ["FORMAT", "load", "machine_of", "resume", "write"]
+
+FORMAT = "familyseer-search-benchmark"
+_VERSION = 1
+_MACHINE = ("cpu", "cores", "python", "versions")
+
+
+def machine_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what must be equal for results to be compared."""
+    return {name: document["machine"].get(name) for name in _MACHINE}
+
+
+def write(path: Path, document: Mapping[str, Any]) -> None:
+    """Write atomically, so that an interruption leaves the last complete state."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(path.suffix + ".new")
+    new.write_text(json.dumps(document, separators=(",", ":")) + "\n")
+    new.replace(path)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read results; anything else raises `InvalidInputError`."""
+    try:
+        document = json.loads(path.read_text())
+    except (OSError, ValueError) as err:
+        raise InvalidInputError(f"{path} must be results of `python -m benchmarks.search`; {err}") from err
+    if not isinstance(document, dict) or document.get("format") != FORMAT or document.get("version") != _VERSION:
+        raise InvalidInputError(f"{path} must be results of `python -m benchmarks.search`, version {_VERSION}")
+    return document
+
+
+def resume(path: Path, machine: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the results in `path` to go on from, or an empty document; refuse those of other machines or settings."""
+    fresh = {"format": FORMAT, "version": _VERSION, "machine": dict(machine), "settings": dict(settings), "blocks": []}
+    if not path.exists():
+        return fresh
+    document = load(path)
+    _require_equal(path, "machine", machine_of(document), machine_of(fresh))
+    _require_equal(path, "settings", document["settings"], json.loads(json.dumps(settings)))
+    return document
+
+
+def _require_equal(path: Path, what: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    differing: Sequence[str] = [name for name in ours if theirs.get(name) != ours[name]]
+    if differing:
+        name = differing[0]
+        raise InvalidInputError(
+            f"{path} was made with another {what.rstrip('s')}: {name} is {theirs.get(name)!r} there and {ours[name]!r} "
+            "here. Give --out a new file."
+        )

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rounds driven from outside: for contestants whose order of work is not that of our task scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from benchmarks.search.job import PHASES, Report, Work
+from familyseer.ledger import Ledger
+from familyseer.measure import INVALID_COST
+from familyseer.meta_schedule.search_policy import SearchPolicy
+from familyseer.schedulers import GradientScheduler
+from familyseer.schedulers.base import TaskState, similarity_label, weighted_sum
+from familyseer.task import Task
+
+__all__ = ["Loop", "described_tasks"]
+
+
+def described_tasks(work: Work) -> list[Task]:
+    """Return what the method knows of each task, with its weight."""
+    return [replace(task.task, weight=weight) for task, weight in zip(work.tasks, work.weights, strict=True)]
+
+
+class Loop:
+    """The states of all tasks, Ansor's gradient, and one budget.
+
+    Parameters
+    ----------
+    work
+        What is tuned.
+    policies
+        One per task, sharing `ledger`.
+    ledger
+        Where they charge their time.
+    measurer
+        A `ProgramMeasurer`, or what can stand for one.
+    report
+        Told of every round.
+    """
+
+    def __init__(
+        self, work: Work, policies: Sequence[SearchPolicy], ledger: Ledger, measurer: Any, report: Report
+    ) -> None:
+        self.described = described_tasks(work)
+        self.states = [TaskState(key=t.key, flops=t.flops, similarity=similarity_label(t)) for t in self.described]
+        self.left = work.job.trials
+        self._policies, self._ledger, self._measurer, self._report = policies, ledger, measurer, report
+        self._gradient = GradientScheduler(
+            weighted_sum([task.weight for task in self.described]), rng=np.random.default_rng(work.job.seed)
+        )
+
+    def steepest(self, among: Iterable[int] | None = None) -> int | None:
+        """Return the task, of those `among`, that Ansor's scheduler would tune next; None when none is alive."""
+        allowed = set(range(len(self.states)) if among is None else among)
+        seen = [replace(state, alive=state.alive and i in allowed) for i, state in enumerate(self.states)]
+        return self._gradient.next_task(seen) if any(state.alive for state in seen) else None
+
+    def round(self, index: int, count: int) -> bool:
+        """Tune a task for at most `count` trials; whether the budget has any left."""
+        inputs, results = self._policies[index].continue_search_one_round(min(count, self.left), self._measurer)
+        if not inputs:
+            self.states[index] = replace(self.states[index], alive=False)
+            return any(state.alive for state in self.states)
+        state = self.states[index].after_round(results)
+        hopeless = state.rounds >= 2 and not state.has_schedule
+        self.states[index] = replace(state, alive=not hopeless)
+        self._gradient.observe(self.states, index)
+        self.left -= len(results)
+        snapshot = self._ledger.snapshot()
+        self._report(
+            index,
+            {phase: snapshot.phase_seconds(phase) for phase in PHASES},
+            [result.cost if result.cost < INVALID_COST else None for result in results],
+            lambda i: inputs[i].state.trace,
+        )
+        return self.left > 0 and any(state.alive for state in self.states)

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our own policies, as a user calls them, and with parts taken away or exchanged (ablations)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.search.job import PHASES, Report, Work
+from benchmarks.search.loop import Loop, described_tasks
+from benchmarks.search.stock_measurer import StockMeasurer
+from familyseer import auto_scheduler
+from familyseer.cost_model import CostModel, ModelBank, PackSumXGBModel, XGBCostModel
+from familyseer.errors import InvalidInputError
+from familyseer.families.keys import PolicyName, partition_tasks
+from familyseer.ledger import Ledger
+from familyseer.measure import INVALID_COST
+from familyseer.meta_schedule.search_policy import FamilySketchPolicy
+from familyseer.task import Task
+
+__all__ = ["FLAGS", "Ablation", "Ours", "measurer_for"]
+
+FLAGS: Mapping[str, str] = {
+    "random_families": "as many families of the same sizes, drawn at random",
+    "pack_sum": "TVM's objective for the cost model instead of ours",
+    "no_optimism": "the search follows the mean prediction instead of an upper confidence bound",
+    "large_population": "MetaSchedule's 512 schedules in every generation, whatever the round's size",
+    "stock_builder": "MetaSchedule's builder and runner",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """One of our policies by its name, through the API that users call."""
+
+    policy: str
+
+    def tune(self, work: Work, report: Report) -> None:
+        """Run `TaskScheduler.tune`."""
+        job = work.job
+        reporter = _Reporter(report)
+        scheduler = auto_scheduler.TaskScheduler(work.tasks, work.weights, callbacks=[reporter], seed=job.seed)
+        options = auto_scheduler.TuningOptions(
+            job.trials,
+            num_measures_per_round=job.per_round,
+            verbose=0,
+            runner=_runner(work),
+            measure_callbacks=[_Collector(reporter)],
+        )
+        scheduler.tune(options, search_policy=self.policy)
+
+
+class _Reporter(auto_scheduler.TaskSchedulerCallback):
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._measured: list[tuple[float | None, str]] = []
+
+    def collect(self, inputs: Sequence[Any], results: Sequence[Any]) -> None:
+        for given, result in zip(inputs, results, strict=True):
+            self._measured.append((result.cost if result.cost < INVALID_COST else None, given.state.trace))
+
+    def post_tune(self, task_scheduler: Any, task_id: int) -> None:
+        measured, self._measured = self._measured, []
+        if measured:
+            snapshot = task_scheduler.ledger.snapshot()
+            phases: dict[str, float] = {phase: snapshot.phase_seconds(phase) for phase in PHASES}
+            self._report(task_id, phases, [cost for cost, _ in measured], lambda i: measured[i][1])
+
+
+class _Collector(auto_scheduler.MeasureCallback):
+    def __init__(self, reporter: _Reporter) -> None:
+        self._reporter = reporter
+
+    def __call__(self, policy: Any, inputs: Sequence[Any], results: Sequence[Any]) -> None:
+        self._reporter.collect(inputs, results)
+
+
+def _runner(work: Work) -> Any:
+    return auto_scheduler.LocalRunner(number=3, repeat=1, min_repeat_ms=work.job.min_repeat_ms)
+
+
+def measurer_for(work: Work) -> AbstractContextManager[Any]:
+    """Return our measurement pipeline with the job's evaluator settings."""
+    return auto_scheduler.ProgramMeasurer(auto_scheduler.LocalBuilder(), _runner(work), verbose=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """A policy with some of `FLAGS`; the rest is as `Ours` has it."""
+
+    policy: str
+    flags: frozenset[str]
+
+    def __post_init__(self) -> None:
+        unknown = sorted(self.flags - FLAGS.keys())
+        if unknown:
+            raise InvalidInputError(f"an ablation must be one of {', '.join(FLAGS)}; got {', '.join(unknown)}")
+        if PolicyName.parse(self.policy).model != "xgb":
+            raise InvalidInputError(f"ablations change a learnt policy; {self.policy!r} has nothing to change")
+
+    def tune(self, work: Work, report: Report) -> None:
+        """Tune one round of one task after another, as the gradient says."""
+        described, ledger, seed = described_tasks(work), Ledger(), work.job.seed
+        bank = ModelBank(self._labels(described, seed), self._model(seed))
+        params = {"evolutionary_search_population": 512} if "large_population" in self.flags else {}
+        policies = [
+            FamilySketchPolicy(task, bank, params=params, seed=seed, described=info, ledger=ledger, verbose=0)
+            for task, info in zip(work.tasks, described, strict=True)
+        ]
+        measurer = StockMeasurer(work.job.min_repeat_ms) if "stock_builder" in self.flags else measurer_for(work)
+        with measurer as opened:
+            loop = Loop(work, policies, ledger, opened, report)
+            index = loop.steepest()
+            while index is not None and loop.round(index, work.job.per_round):
+                index = loop.steepest()
+
+    def _labels(self, described: Sequence[Task], seed: int) -> dict[str, str]:
+        labels = partition_tasks(self.policy, described).labels()
+        if "random_families" not in self.flags:
+            return labels
+        shuffled = np.random.default_rng(seed).permutation(list(labels.values()))
+        return dict(zip(labels, map(str, shuffled), strict=True))
+
+    def _model(self, seed: int) -> Callable[[], CostModel]:
+        if "pack_sum" in self.flags:
+            return lambda: PackSumXGBModel(seed=seed, adaptive_training=False)
+        if "no_optimism" in self.flags:
+            return lambda: XGBCostModel(seed=seed, adaptive_training=False, optimism=0.0)
+        return lambda: XGBCostModel(seed=seed, adaptive_training=False)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Time the best schedules of all contestants again, together: only these latencies are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from tvm.s_tir import Schedule
+
+from benchmarks.search.job import Work
+from familyseer import auto_scheduler
+from familyseer.measure import INVALID_COST
+from familyseer.meta_schedule.relax import default_schedule
+from familyseer.meta_schedule.search_policy import measure_request
+from familyseer.meta_schedule.space import module_hash
+
+__all__ = ["UNTUNED", "remeasure"]
+
+UNTUNED = "untuned"
+_PASSES = 3
+
+
+def remeasure(work: Work, runs: Mapping[str, Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Replace the traces in `runs` by numbers of schedules, and time each schedule three times in shuffled order.
+
+    Equal programs are timed once, whoever found them. The unscheduled program of each task comes first: number i is
+    that of task i.
+
+    Returns
+    -------
+    list of dict
+        For each schedule its ``task`` and ``seconds``, the latencies of the passes (at least 100 ms each; empty when it
+        failed).
+    """
+    requests, tasks = [], []
+    for i, task in enumerate(work.tasks):
+        requests.append(measure_request(task.workload_key, task, Schedule(default_schedule(task.mod, task.target))))
+        tasks.append(i)
+    number_of: dict[tuple[int, int], int] = {}
+    for rounds in runs.values():
+        for made in rounds:
+            if made["schedule"] is not None:
+                task = work.tasks[made["task"]]
+                schedule = auto_scheduler.State(task, made["schedule"]).schedule
+                identity = (made["task"], module_hash(schedule))
+                if identity not in number_of:
+                    number_of[identity] = len(requests)
+                    requests.append(measure_request(task.workload_key, task, schedule))
+                    tasks.append(made["task"])
+                made["schedule"] = number_of[identity]
+    seconds: list[list[float]] = [[] for _ in requests]
+    rng = np.random.default_rng(work.job.seed)
+    with auto_scheduler.ProgramMeasurer(
+        auto_scheduler.LocalBuilder(timeout=60),
+        auto_scheduler.LocalRunner(number=3, repeat=1, min_repeat_ms=100, timeout=30),
+        verbose=0,
+    ) as measurer:
+        for _ in range(_PASSES):
+            order = rng.permutation(len(requests))
+            for position, result in zip(order, measurer.measure([requests[i] for i in order]), strict=True):
+                if result.cost < INVALID_COST:
+                    seconds[position].append(result.cost)
+    return [{"task": task, "seconds": found} for task, found in zip(tasks, seconds, strict=True)]
