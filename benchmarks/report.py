@@ -37,9 +37,8 @@ def _trials(point: Point) -> float:
     return point.trials
 
 
-def load_all(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """Read results and refuse those that do not belong together."""
-    documents = [load(path) for path in paths]
+def check(documents: Sequence[Mapping[str, Any]], paths: Sequence[Path]) -> None:
+    """Refuse results, read from `paths`, that do not belong together."""
     for path, document in zip(paths, documents, strict=True):
         if machine_of(document) != machine_of(documents[0]):
             raise InvalidInputError(
@@ -54,7 +53,6 @@ def load_all(paths: Sequence[Path]) -> list[dict[str, Any]]:
                 )
     if not any(document["blocks"] for document in documents):
         raise InvalidInputError("there is no finished block in these results yet")
-    return documents
 
 
 def group_blocks(documents: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], list[dict[str, Any]]]:
@@ -214,7 +212,9 @@ def main() -> int:
     options = parser.parse_args()
     try:
         options.out.mkdir(parents=True, exist_ok=True)
-        report = write_report(load_all(options.results), options.out)
+        documents = [load(path) for path in options.results]
+        check(documents, options.results)
+        report = write_report(documents, options.out)
     except FamilySeerError as err:
         print(f"error: {err}", file=sys.stderr)
         return 2

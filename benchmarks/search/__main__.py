@@ -27,7 +27,6 @@ from benchmarks.search.block import run_contestants
 from benchmarks.search.job import SIZES, Job, Work, network_options, prepare
 from familyseer.errors import FamilySeerError, InvalidInputError
 
-DEFAULT_CONTESTANTS = [name for name in contestants.NAMES if name != "sketch.random"]
 _TELL_SECONDS = 30.0
 
 
@@ -119,8 +118,8 @@ def make_parser() -> argparse.ArgumentParser:
         "--target", default="llvm", help='"llvm" (this machine), "cuda" or a tag such as nvidia/nvidia-h100'
     )
     parser.add_argument(
-        "--baselines", "--contestants", nargs="+", default=DEFAULT_CONTESTANTS, metavar="NAME",
-        help=f"who takes part; all: {', '.join(contestants.NAMES)}",
+        "--baselines", "--contestants", nargs="+", default=list(contestants.NAMES), metavar="NAME",
+        help=f"who takes part (default: all of {', '.join(contestants.NAMES)})",
     )  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, … (default 3)")
     parser.add_argument(

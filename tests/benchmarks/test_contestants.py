@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contestants: their arithmetic, their names, their clocks."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tvm import te, topi
+from tvm.s_tir import meta_schedule as ms
+
+from benchmarks.search import contestants
+from benchmarks.search.child import Reporter
+from benchmarks.search.diffusion import diffuse, keep, prior_of, redraw, scale, sketch_name, transplant
+from benchmarks.search.job import Job, network_options
+from benchmarks.search.published import core_family
+from benchmarks.search.stock import phase_seconds
+from familyseer.auto_scheduler import SearchTask
+from familyseer.errors import InvalidInputError
+from familyseer.meta_schedule.database.rebuild import rebuild_schedule
+from familyseer.meta_schedule.space import Evolution, ScheduleSpace, module_hash, trace_json
+from familyseer.records import canonical_json
+from tests.meta_schedule.measuring import TARGET
+
+FACTORS = st.lists(st.integers(1, 16), min_size=2, max_size=4)
+EXTENT = st.integers(1, 4096)
+
+
+@given(FACTORS, EXTENT, st.integers(0, 2**32))
+def test_diffused_factors_have_the_new_extent_as_their_product(factors, extent, seed):
+    """Always, and as many as before: TVM would turn anything else into (1, ..., extent)."""
+    rng = np.random.default_rng(seed)
+    for made in (
+        keep(factors, extent),
+        scale(factors, extent),
+        redraw(factors, extent, rng),
+        diffuse(factors, extent, rng),
+    ):
+        assert prod(made) == extent
+        assert len(made) == len(factors)
+        assert all(factor >= 1 for factor in made)
+
+
+@given(FACTORS, st.integers(0, 2**32))
+def test_equal_extents_keep_their_factors(factors, seed):
+    """Nothing is drawn where nothing changes."""
+    assert diffuse(factors, prod(factors), np.random.default_rng(seed)) == factors
+
+
+@given(FACTORS, st.integers(1, 16))
+def test_inner_factors_are_kept_where_they_divide(factors, outer):
+    """Only the outermost loop gets longer or shorter."""
+    assert keep(factors, outer * prod(factors[1:]))[1:] == factors[1:]
+
+
+@pytest.mark.parametrize(
+    ("function", "factors", "extent", "expected"),
+    [
+        (keep, [7, 2, 4], 28, [7, 1, 4]),
+        (keep, [1, 8, 8], 48, [1, 8, 6]),
+        (scale, [4, 4, 8], 512, [1, 16, 32]),
+        (scale, [2, 3], 6, [2, 3]),
+    ],
+)
+def test_literal_factors(function, factors, extent, expected):
+    """The largest factor is fitted first."""
+    assert function(factors, extent) == expected
+
+
+def test_the_prior_is_the_most_typical_shape():
+    """And the first of equals."""
+    assert prior_of([[64, 56, 56], [128, 28, 28], [512, 7, 7]]) == 1
+    assert prior_of([[3, 4], [3, 4]]) == 0
+
+
+def test_a_schedule_is_transplanted_to_another_shape():
+    """It applies with its post-processing, gives different programs, and survives being written down."""
+    donor, task = product(128, 96, 64), product(40, 256, 100)
+    postprocs = list(
+        ms.TuneContext(mod=task.mod, target=task.target, space_generator="post-order-apply").space_generator.postprocs
+    )
+    space = ScheduleSpace(donor.mod, donor.target, seed=1, evolution=Evolution(population=16, generations=1))
+    rng = np.random.default_rng(0)
+    made = [transplant(task, postprocs, schedule, rng) for schedule in space.sample(8)]
+    assert all(schedule is not None for schedule in made)
+    assert len({module_hash(schedule) for schedule in made}) > 4
+    for schedule in made:
+        again = rebuild_schedule(task.mod, canonical_json(trace_json(schedule)))
+        assert module_hash(again) == module_hash(schedule)
+
+
+def test_a_schedule_of_another_structure_does_not_fit():
+    """It is dropped, not an error."""
+    donor, data = product(64, 64, 64), te.placeholder((64, 64), name="data")
+    other = SearchTask(func=te.create_prim_func([data, topi.nn.softmax(data)]), target=TARGET)
+    space = ScheduleSpace(donor.mod, donor.target, seed=1, evolution=Evolution(population=4, generations=1))
+    assert transplant(other, [], space.sample(2)[0], np.random.default_rng(0)) is None
+    assert sketch_name(space.sketches[0]) != sketch_name(
+        ScheduleSpace(other.mod, other.target, seed=1, evolution=Evolution(population=4, generations=1)).sketches[0]
+    )
+
+
+def product(n, k, m):
+    """Return a matrix product."""
+    left, right = te.placeholder((n, k), name="left"), te.placeholder((k, m), name="right")
+    return SearchTask(func=te.create_prim_func([left, right, topi.nn.matmul(left, right)]), target=TARGET)
+
+
+def test_published_families_do_not_tell_convolutions_apart():
+    """As the released code, which takes the second word of a display name."""
+    assert [core_family(name) for name in ("conv2d", "depthwise_conv2d", "dense")] == ["conv2d", "conv2d", "dense"]
+
+
+def test_stock_seconds_count_nested_entries_once():
+    """MetaSchedule's profiler lists a part beside its whole."""
+    profile = {
+        "EvoSearch/Evolve/Misc": 2.0,
+        "EvoSearch/Evolve/Misc/CopyMeasuredWorkloads": 1.5,
+        "EvoSearch/SampleInitPopulation": 3.0,
+        "SendToBuilder": 5.0,
+        "JoinRunnerFutures": 7.0,
+        "MeasureCallback/UpdateCostModel": 0.5,
+        "MeasureCallback/AddToDatabase": 0.25,
+    }
+    assert phase_seconds(profile) == {"search": 5.0, "build": 5.0, "run": 7.0, "train": 0.5}
+
+
+@pytest.mark.parametrize(
+    "name", [*contestants.NAMES, "sketch.xgb:pack_sum", "sketch.xgb.family_op:random_families+stock_builder"]
+)
+def test_known_names_are_taken(name):
+    """Each makes a tuner."""
+    contestants.check(name)
+    assert callable(contestants.parse(name).tune)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "ansor", "stock:pack_sum", "sketch.xgb:nothing", "sketch.random:pack_sum", "sketch.xgb.family_accurate"],
+)
+def test_unknown_names_are_refused(name):
+    """The message says what there is."""
+    with pytest.raises(InvalidInputError, match=r"must be one of|nothing to change"):
+        contestants.check(name)
+
+
+@pytest.mark.parametrize(("name", "size"), [("alexnet", "small"), ("resnet18", "huge")])
+def test_unknown_networks_and_sizes_are_refused(name, size):
+    """The message says what there is."""
+    with pytest.raises(InvalidInputError, match="must be one of"):
+        network_options(name, size)
+
+
+def test_a_job_says_what_it_is():
+    """Progress messages call it by network, batch and seed."""
+    assert Job(network="gpt2", batch=8, trials=64, seed=2).title == "gpt2 batch 8 seed 2"
+
+
+def test_the_clock_stands_still_while_others_have_the_turn():
+    """Waiting takes 100 s here; time that no phase claims is ``other``; a schedule is told only when it is better."""
+    now = iter([0.0, 5.0, 105.0, 109.0, 200.0])
+    made = []
+    report = Reporter(made.append, lambda: None, clock=lambda: next(now))
+    report(0, {"search": 1.0, "build": 2.0, "run": 1.0, "train": 0.5}, [None, 3.0, 2.0], lambda i: f"trace {i}")
+    report(0, {"search": 2.0, "build": 4.0, "run": 2.0, "train": 0.5}, [2.5], lambda i: f"trace {i}")
+    assert made[0].seconds == {"search": 1.0, "build": 2.0, "run": 1.0, "train": 0.5, "other": 0.5}
+    assert made[1].seconds == {"search": 2.0, "build": 4.0, "run": 2.0, "train": 0.5, "other": 0.5}
+    assert [round_.schedule for round_ in made] == ["trace 2", None]
+    assert made[0].latencies == [None, 3.0, 2.0]

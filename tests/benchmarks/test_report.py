@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report: true to the raw results, and only of results that belong together."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+
+import pytest
+
+from benchmarks import report
+from benchmarks.search.document import FORMAT, load, resume, write
+from familyseer.errors import InvalidInputError
+
+MACHINE = {
+    "cpu": "znver4",
+    "cores": 2,
+    "python": "3.11.7",
+    "versions": {"apache-tvm": "0.27"},
+    "commit": "abc",
+    "command": "python -m x",
+}
+SETTINGS = {"trials": 3, "baselines": ["stock", "sketch.xgb"]}
+
+
+def rounds(*steps):
+    """Return rounds of one trial each of task 0: (seconds so far, number of the schedule)."""
+    return [
+        {
+            "task": 0,
+            "seconds": {"search": s, "build": 0, "run": 0, "train": 0, "other": 0},
+            "latencies": [1.0],
+            "schedule": n,
+        }
+        for s, n in steps
+    ]
+
+
+def block(seed, **changes):
+    """Return a block in which stock needs 30 s for 2 ms and ours 10 s; ours never gets to 1.9 ms on seed 1."""
+    best = 0.0019 if seed == 0 else 0.00201
+    return {
+        "network": "net",
+        "batch": 1,
+        "seed": seed,
+        "trials": 3,
+        "tasks": [{"name": "t", "weight": 1.0, "operator": "dense"}],
+        "runs": {
+            "stock": rounds((10.0, 1), (20.0, None), (30.0, 2)),
+            "sketch.xgb": rounds((5.0, 1), (10.0, 3), (15.0, None)),
+        },
+        "schedules": [
+            {"task": 0, "seconds": [0.010]},
+            {"task": 0, "seconds": [0.004]},
+            {"task": 0, "seconds": [0.002]},
+            {"task": 0, "seconds": [best]},
+        ],
+    } | changes
+
+
+def document(*blocks, **machine):
+    """Return raw results."""
+    return {
+        "format": FORMAT,
+        "version": 1,
+        "machine": MACHINE | machine,
+        "settings": SETTINGS,
+        "blocks": list(blocks),
+    }
+
+
+def saved(tmp_path, name, content):
+    """Write results and return where."""
+    path = tmp_path / name
+    write(path, content)
+    return path
+
+
+def test_ratios_are_medians_over_seeds_and_never_is_a_loss(tmp_path):
+    """Within 5 % ours needs a third of the time on both seeds; the last 0 % it never reaches on one of them."""
+    text = report.write_report([document(block(0), block(1))], tmp_path)
+    lines = text.splitlines()
+    time_row, trial_row = [line for line in lines if line.startswith("| sketch.xgb |")][:2]
+    assert time_row == (
+        "| sketch.xgb | 3.00 (3.00 to 3.00) | 3.00 (3.00 to 3.00) | 3.00 (3.00 to 3.00) | 1.50 (never to 3.00) |"
+    )
+    assert trial_row == (
+        "| sketch.xgb | 1.50 (1.50 to 1.50) | 1.50 (1.50 to 1.50) | 1.50 (1.50 to 1.50) | 0.75 (never to 1.50) |"
+    )
+
+
+def test_final_latencies_and_phases(tmp_path):
+    """At equal trials 2.00 ms over 1.90 and 2.01 ms; at equal time, 15 s, stock still has 4 ms."""
+    text = report.write_report([document(block(0), block(1))], tmp_path)
+    final = [line for line in text.splitlines() if line.startswith("| sketch.xgb |")][-1]
+    assert final == ("| sketch.xgb | 1.955 | 1.02 (1.00 to 1.05) | 2.05 (1.99 to 2.11) | 15 | 15 | 0 | 0 | 0 | 0 |")
+
+
+def test_the_figures_are_made_again_alike(tmp_path):
+    """Everything follows from the raw results, to the byte."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        report.write_report([document(block(0), block(1))], tmp_path / name)
+    for file in ("search-net-b1.svg", "search-net-b1.png"):
+        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
+        assert (tmp_path / "first" / file).stat().st_size > 5000
+
+
+def test_the_command_writes_the_report(tmp_path, capsys, monkeypatch):
+    """Table and figures land in the folder that was named."""
+    path = saved(tmp_path, "a.json", document(block(0)))
+    monkeypatch.setattr("sys.argv", ["report", str(path), "--out", str(tmp_path / "out")])
+    assert report.main() == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "search-net-b1.png",
+        "search-net-b1.svg",
+        "search.md",
+    ]
+    assert "`python -m x` at abc" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (document(block(1), cpu="skylake"), "must all be of one machine"),
+        (document(block(1), versions={"apache-tvm": "0.26"}), "must all be of one machine"),
+        (document(block(1, runs={"sketch.xgb": rounds((1.0, 1))})), "must have a run of 'stock'"),
+        (document(block(0)), "seed 0 must be in one file only"),
+        (document(block(1, trials=9)), "same trials and contestants"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused(tmp_path, capsys, monkeypatch, second, message):
+    """Exit status 2, one clear sentence, no report."""
+    paths = [saved(tmp_path, "a.json", document(block(0))), saved(tmp_path, "b.json", second)]
+    monkeypatch.setattr("sys.argv", ["report", *map(str, paths), "--out", str(tmp_path / "out")])
+    assert report.main() == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out" / "search.md").exists()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": "other"}', "\x00\x01"])
+def test_other_files_are_refused(tmp_path, content):
+    """Whatever the file holds."""
+    path = tmp_path / "x.json"
+    path.write_text(content)
+    with pytest.raises(InvalidInputError, match="must be results of"):
+        load(path)
+
+
+def test_no_block_is_no_report():
+    """An interrupted first block leaves nothing to say."""
+    with pytest.raises(InvalidInputError, match="no finished block"):
+        report.check([document()], ["a.json"])
+
+
+def test_a_resume_keeps_what_is_there(tmp_path):
+    """Same machine, same settings: the blocks stay; a new commit is no other machine."""
+    path = saved(tmp_path, "a.json", document(block(0)))
+    found = resume(path, MACHINE | {"commit": "def"}, SETTINGS)
+    assert found["blocks"] == [json.loads(json.dumps(block(0)))]
+    assert resume(tmp_path / "none.json", MACHINE, SETTINGS)["blocks"] == []
+
+
+@pytest.mark.parametrize(
+    ("machine", "settings", "message"),
+    [
+        (MACHINE | {"cpu": "skylake"}, SETTINGS, "another machine: cpu is 'znver4' there and 'skylake' here"),
+        (MACHINE, SETTINGS | {"trials": 4}, "another setting: trials is 3 there and 4 here"),
+    ],
+)
+def test_a_resume_elsewhere_is_refused(tmp_path, machine, settings, message):
+    """And the file stays as it is."""
+    path = saved(tmp_path, "a.json", document(block(0)))
+    before = path.read_bytes()
+    with pytest.raises(InvalidInputError, match=message):
+        resume(path, machine, settings)
+    assert path.read_bytes() == before
+
+
+def test_blocks_are_not_changed_by_reporting(tmp_path):
+    """A report reads."""
+    content = document(block(0))
+    copy = deepcopy(content)
+    report.write_report([content], tmp_path)
+    assert content == copy

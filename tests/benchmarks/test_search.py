@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The search benchmark, run small but for real."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from benchmarks.search import __main__ as command
+from benchmarks.search import block
+from benchmarks.search.job import Job
+
+ONE_TASK = ["--network", "bert_base", "--size", "tiny", "--only", "matmul2", "--min-repeat-ms", "1"]
+
+
+def run(monkeypatch, out, *arguments):
+    """Run the command and return its exit status."""
+    monkeypatch.setattr(sys, "argv", ["search", *ONE_TASK, "--out", str(out), *map(str, arguments)])
+    return command.main()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Return the raw results of all contestants on one small task."""
+    out = tmp_path_factory.mktemp("search") / "raw.json"
+    with pytest.MonkeyPatch.context() as patch:
+        names = [
+            "stock",
+            "familyseer_published",
+            "bayesian_code_diffusion",
+            "sketch.xgb.family_op",
+            "sketch.xgb:pack_sum",
+        ]
+        code = run(patch, out, "--seeds", 1, "--trials", 6, "--per-round", 4, "--baselines", *names)
+    assert code == 0
+    return out
+
+
+def test_every_contestant_measures_its_budget(results):
+    """Six trials each, all with the same task, no second spent twice."""
+    (found,) = json.loads(results.read_text())["blocks"]
+    assert list(found["runs"]) == [
+        "stock", "familyseer_published", "bayesian_code_diffusion", "sketch.xgb.family_op", "sketch.xgb:pack_sum",
+    ]  # fmt: skip
+    for name, rounds in found["runs"].items():
+        assert sum(len(made["latencies"]) for made in rounds) == 6, name
+        totals = [sum(made["seconds"].values()) for made in rounds]
+        assert totals == sorted(totals), name
+        assert all(seconds >= -0.01 for made in rounds for seconds in made["seconds"].values()), name
+        assert rounds[-1]["seconds"]["other"] < 0.5 * totals[-1] or name == "stock"
+
+
+def test_all_finalists_are_timed_together(results):
+    """Three passes over the untuned program and every schedule that was the best of its contestant at some time."""
+    (found,) = json.loads(results.read_text())["blocks"]
+    numbers = {made["schedule"] for rounds in found["runs"].values() for made in rounds} - {None}
+    assert numbers == set(range(1, len(found["schedules"])))
+    assert all(len(schedule["seconds"]) == 3 for schedule in found["schedules"])
+    assert min(min(s["seconds"]) for s in found["schedules"][1:]) < min(found["schedules"][0]["seconds"])
+
+
+def test_machine_and_command_are_told(results):
+    """Whoever reads the figures can make them again."""
+    document = json.loads(results.read_text())
+    assert {"cpu", "cores", "python", "versions", "commit", "command"} <= document["machine"].keys()
+    assert document["settings"]["trials"] == 6
+
+
+def test_a_second_call_goes_on(results, monkeypatch, capsys):
+    """Finished blocks are not run again."""
+    before = json.loads(results.read_text())
+    names = list(before["blocks"][0]["runs"])
+    assert run(monkeypatch, results, "--seeds", 1, "--trials", 6, "--per-round", 4, "--baselines", *names) == 0
+    assert json.loads(results.read_text()) == before
+    assert "1 blocks in" in capsys.readouterr().out
+    assert run(monkeypatch, results, "--seeds", 1, "--trials", 8, "--per-round", 4, "--baselines", *names) == 2
+    assert "trials is 6 there and 8 here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--baselines", "ansor", "--trials", "8"], "a contestant must be one of"),
+        (["--baselines", "stock", "stock", "--trials", "8"], "must name each contestant once"),
+        (["--baselines", "sketch.random", "--trials", "3"], "must be at least 16, one round"),
+        (["--baselines", "sketch.random", "--trials", "0"], "`--trials` must be at least 1"),
+        (["--baselines", "sketch.random", "--trials", "16", "--only", "nothing"], "must be part of a task's name"),
+    ],
+)
+def test_bad_input_is_refused(monkeypatch, capsys, tmp_path, arguments, message):
+    """Exit status 2, one clear sentence, no file."""
+    assert run(monkeypatch, tmp_path / "raw.json", *arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "raw.json").exists()
+
+
+class TestFailingContestant:
+    """A contestant that breaks ends its block with what it said."""
+
+    JOB = Job(network="bert_base", size="tiny", only="matmul2", trials=4, per_round=4)
+
+    def test_an_error_is_told(self, tmp_path):
+        """With the traceback; the other processes end too."""
+        with pytest.raises(block.BlockFailure, match=r"(?s)sketch.nothing failed.*a contestant must be one of|must be"):
+            block.run_contestants(self.JOB, ["sketch.nothing"], tmp_path, {})
+
+    def test_a_death_is_told(self, tmp_path, monkeypatch):
+        """As when the system kills it for its memory."""
+        start = block._start
+
+        def start_and_kill(*arguments):
+            player = start(*arguments)
+            player.process.kill()
+            return player
+
+        monkeypatch.setattr(block, "_start", start_and_kill)
+        with pytest.raises(block.BlockFailure, match=r"the process of sketch\.random died"):
+            block.run_contestants(self.JOB, ["sketch.random"], tmp_path, {})
