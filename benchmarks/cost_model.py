@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import describe
+from benchmarks.table import RANDOM_PROGRAMS, load_table
 from familyseer.cost_model import CostModel, PackSumXGBModel, RandomCostModel, XGBCostModel
 from familyseer.features import FeatureSet
 from familyseer.metrics import pairwise_accuracy, peak_at_k, top_k_recall
 
-DATA = Path(__file__).parent / "data" / "random-programs-x86.npz"
-SEARCHES = DATA.with_name("search-programs-x86.npz")
+SEARCHES = RANDOM_PROGRAMS.with_name("search-programs-x86.npz")
 TRAINED_ON = 64
 CHOSEN = (16, 32)
 TIMED_SIZES = (500, 2_000, 20_000)
@@ -45,16 +45,6 @@ MODELS: dict[str, Callable[[int], CostModel]] = {
 }
 
 Tasks = dict[str, tuple[FeatureSet, np.ndarray]]
-
-
-def load_tasks(path: Path = DATA) -> Tasks:
-    """Return features and latencies in seconds of every task."""
-    with np.load(path, allow_pickle=False) as data:
-        names = sorted({name.split("/")[0] for name in data.files})
-        return {
-            name: (FeatureSet(rows=data[f"{name}/rows"], counts=data[f"{name}/counts"]), data[f"{name}/seconds"])
-            for name in names
-        }
 
 
 def judge(model: CostModel, tasks: Tasks, seed: int) -> dict[str, float]:
@@ -114,7 +104,7 @@ def training_seconds(tasks: Tasks, size: int) -> float:
 
 
 def run(seeds: int) -> dict[str, Any]:
-    tasks = load_tasks()
+    tasks = {measured.task.name: (measured.features, measured.seconds) for measured in load_table()}
     ranking = {}
     for name, make_model in MODELS.items():
         runs = [judge(make_model(seed), tasks, seed) for seed in range(seeds)]

@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Study how well one task's measurements predict another's, and what families make of it.
+
+``python -m benchmarks.accuracy --network resnet18 --out benchmarks/results/accuracy-resnet18.json``
+``python -m benchmarks.accuracy --table benchmarks/data/random-programs-x86.npz --out …``
+
+With ``--network`` random programs of the network's tasks are measured once and stored in ``--table``; a second call goes
+on where the first was interrupted, and measures nothing when all is there. The rest is offline.
+
+Half of every task's programs are for training, the others for judging. Families are those of the operator, of the
+structure (``hash``), of cross-accuracy, and random ones of the operator families' sizes. Three models:
+
+- *shared*: one, on the data of all tasks;
+- *family*: one per family, on its data;
+- *shared + family*: the shared one, continued on the family's data.
+
+Two questions. ``measured``: the task judged is among those that were learnt from. ``new``: it is left out of all training,
+which is the case that foreseeing must master; the families of cross-accuracy then still are those found with its data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, pstdev
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import AgglomerativeClustering
+from sklearn.metrics import adjusted_rand_score
+
+from benchmarks.machine import describe
+from benchmarks.table import RANDOM_PROGRAMS, MeasuredTask, load_table, save_table
+from familyseer.cost_model import CostModel, XGBCostModel
+from familyseer.errors import FamilySeerError, InvalidInputError
+from familyseer.metrics import pairwise_accuracy, peak_at_k, top_k_recall
+
+FAMILIES = ("operator", "hash", "cross_accuracy", "random")
+MODELS = ("shared", "family", "shared + family")
+_CONTINUED_ROUNDS = 40
+_SHAPE_SEED = 7
+
+Matrix = NDArray[np.float64]
+Labels = list[str]
+
+
+def collect(network: str, target: str, programs: int, path: Path, *, size: str = "small") -> None:
+    """Measure random programs of every task of a network that `path` does not have yet."""
+    from benchmarks.search.job import Job, prepare
+    from familyseer import auto_scheduler
+    from familyseer.meta_schedule.search_policy import measure_request
+    from familyseer.meta_schedule.space import Evolution, ScheduleSpace, extract_features
+
+    work = prepare(Job(network=network, size=size, target=target, trials=1))
+    found = load_table(path) if path.exists() else []
+    have = {measured.task.name for measured in found}
+    runner = auto_scheduler.LocalRunner(number=3, repeat=1, min_repeat_ms=30)
+    with auto_scheduler.ProgramMeasurer(auto_scheduler.LocalBuilder(), runner, verbose=0) as measurer:
+        for task, weight in zip(work.tasks, work.weights, strict=True):
+            if task.desc in have:
+                continue
+            space = ScheduleSpace(
+                task.mod, task.target, seed=_SHAPE_SEED, evolution=Evolution(population=programs, generations=1)
+            )
+            schedules = space.sample(programs)
+            results = measurer.measure([measure_request(task.workload_key, task, s) for s in schedules])
+            found.append(
+                MeasuredTask(
+                    task=replace(task.task, key=task.desc, name=task.desc, weight=weight),
+                    features=extract_features(task.mod, task.target, schedules, 1),
+                    seconds=np.array([result.cost for result in results]),
+                )
+            )
+            save_table(path, found)
+            print(f"{len(found)}/{len(work.tasks)} {task.desc}: {len(schedules)} programs", flush=True)
+
+
+def split(tasks: Sequence[MeasuredTask], seed: int) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
+    """Return indices to train on and to judge by, halves of every task."""
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(len(measured.features)) for measured in tasks]
+    return [order[: len(order) // 2] for order in orders], [order[len(order) // 2 :] for order in orders]
+
+
+def trained(
+    tasks: Sequence[MeasuredTask], parts: Sequence[NDArray[np.int64]], members: Sequence[int], seed: int
+) -> CostModel:
+    """Return a model of the chosen parts of some tasks."""
+    model = XGBCostModel(seed=seed, adaptive_training=False)
+    model.update_many([_batch(tasks[i], parts[i]) for i in members])
+    return model
+
+
+def continued(
+    shared: CostModel,
+    tasks: Sequence[MeasuredTask],
+    parts: Sequence[NDArray[np.int64]],
+    members: Sequence[int],
+    seed: int,
+) -> CostModel:
+    """Return the shared model with further trees that learnt from `members` alone."""
+    model = XGBCostModel(seed=seed, adaptive_training=False, rounds=_CONTINUED_ROUNDS)
+    with TemporaryDirectory() as folder:
+        shared.save(Path(folder) / "shared.model")
+        model.load(Path(folder) / "shared.model")
+    model.update_many([_batch(tasks[i], parts[i]) for i in members])
+    return model
+
+
+def _batch(measured: MeasuredTask, part: NDArray[np.int64]) -> tuple[str, Any, Matrix]:
+    return measured.task.key, measured.features[part], measured.seconds[part]
+
+
+def judge(model: CostModel, measured: MeasuredTask, part: NDArray[np.int64]) -> dict[str, float]:
+    """Return the metrics of a model on programs of one task."""
+    seconds, scores = measured.seconds[part], model.predict(measured.task.key, measured.features[part])
+    return {
+        "pairwise_accuracy": pairwise_accuracy(seconds, scores),
+        "top_8_recall": top_k_recall(seconds, scores, k=8),
+        "peak_at_1": peak_at_k(seconds, scores, k=1),
+        "peak_at_8": peak_at_k(seconds, scores, k=8),
+    }
+
+
+def cross_accuracy(
+    tasks: Sequence[MeasuredTask],
+    train: Sequence[NDArray[np.int64]],
+    test: Sequence[NDArray[np.int64]],
+    seed: int,
+) -> Matrix:
+    """Return A (t, t): how well a model of task i alone ranks the other half of task j."""
+    rows = []
+    for i in range(len(tasks)):
+        model = trained(tasks, train, [i], seed)
+        rows.append([judge(model, measured, test[j])["pairwise_accuracy"] for j, measured in enumerate(tasks)])
+    return np.array(rows)
+
+
+def similarity(accuracy: Matrix) -> Matrix:
+    """Return A / sqrt(A_ii A_jj), made symmetric: how much of their own accuracy two tasks give each other."""
+    own = np.sqrt(np.diag(accuracy))
+    relative = accuracy / np.outer(own, own)
+    return np.asarray((relative + relative.T) / 2)
+
+
+def cluster(accuracy: Matrix, count: int) -> Labels:
+    """Return `count` families by average linkage."""
+    distance = np.maximum(1 - similarity(accuracy), 0)
+    np.fill_diagonal(distance, 0)
+    found = AgglomerativeClustering(n_clusters=count, metric="precomputed", linkage="average").fit(distance)
+    return [f"family {label}" for label in found.labels_]
+
+
+def families(tasks: Sequence[MeasuredTask], accuracy: Matrix, seed: int) -> dict[str, Labels]:
+    """Return the label of each task under each of `FAMILIES`."""
+    operators = [measured.task.operator for measured in tasks]
+    return {
+        "operator": operators,
+        "hash": [measured.task.structure for measured in tasks],
+        "cross_accuracy": cluster(accuracy, len(set(operators))),
+        "random": [str(label) for label in np.random.default_rng(seed).permutation(operators)],
+    }
+
+
+def study(tasks: Sequence[MeasuredTask], seed: int) -> dict[str, Any]:
+    """Return cross-accuracy, families, and the mean metrics of every model and family for both questions."""
+    train, test = split(tasks, seed)
+    accuracy = cross_accuracy(tasks, train, test, seed)
+    labels = families(tasks, accuracy, seed)
+    metrics: dict[str, dict[str, dict[str, float]]] = {"measured": {}, "new": {}}
+    for question, models in metrics.items():
+        shared = _shared(tasks, train, seed, leave_out=question == "new")
+        models["shared"] = _means([judge(shared[i], tasks[i], test[i]) for i in range(len(tasks))])
+        for kind, label in labels.items():
+            own, both = [], []
+            for i in range(len(tasks)):
+                relatives = [k for k in range(len(tasks)) if label[k] == label[i] and (question != "new" or k != i)]
+                if relatives:
+                    family, further = (
+                        trained(tasks, train, relatives, seed),
+                        continued(shared[i], tasks, train, relatives, seed),
+                    )
+                else:
+                    family = further = shared[i]
+                own.append(judge(family, tasks[i], test[i]))
+                both.append(judge(further, tasks[i], test[i]))
+            models |= {f"family, {kind}": _means(own), f"shared + family, {kind}": _means(both)}
+    operators = labels["operator"]
+    return {
+        "metrics": metrics,
+        "cross_accuracy": accuracy.round(4).tolist(),
+        "families": labels,
+        "adjusted_rand_index": {kind: float(adjusted_rand_score(operators, label)) for kind, label in labels.items()},
+    }
+
+
+def _shared(
+    tasks: Sequence[MeasuredTask], train: Sequence[NDArray[np.int64]], seed: int, *, leave_out: bool
+) -> list[CostModel]:
+    """Return the shared model that judges each task: of all tasks, or of all others."""
+    everyone = range(len(tasks))
+    if not leave_out:
+        return [trained(tasks, train, everyone, seed)] * len(tasks)
+    return [trained(tasks, train, [k for k in everyone if k != i], seed) for i in everyone]
+
+
+def _means(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: mean(value[name] for value in values) for name in values[0]}
+
+
+def show(result: Mapping[str, Any]) -> str:
+    """Return the figures as Markdown: means over the tasks, ± the deviation over the seeds."""
+    seeds = result["seeds"]
+    parts = []
+    for question, models in seeds[0]["metrics"].items():
+        names = list(next(iter(models.values())))
+        rows = [f"| {question} | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+        for model in models:
+            cells = []
+            for name in names:
+                values = [seed["metrics"][question][model][name] for seed in seeds]
+                cells.append(f"{mean(values):.3f} ± {pstdev(values):.3f}")
+            rows.append(f"| {model} | {' | '.join(cells)} |")
+        parts.append("\n".join(rows))
+    agreement = {kind: [seed["adjusted_rand_index"][kind] for seed in seeds] for kind in FAMILIES}
+    parts.append(
+        "Adjusted Rand index with the operator families: "
+        + ", ".join(f"{kind} {mean(values):.2f}" for kind, values in agreement.items())
+    )
+    return "\n\n".join(parts)
+
+
+def draw(result: Mapping[str, Any], paths: Sequence[Path]) -> None:
+    """Draw the cross-accuracy of the first seed, tasks in order of their families, with the families framed."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    matplotlib.rcParams["svg.hashsalt"] = "familyseer"
+    from matplotlib import pyplot
+    from matplotlib.patches import Rectangle
+
+    first, names = result["seeds"][0], result["tasks"]
+    accuracy, label = np.array(first["cross_accuracy"]), first["families"]["cross_accuracy"]
+    order = sorted(range(len(names)), key=lambda i: (label[i], names[i]))
+    size = 3 + 0.28 * len(names)
+    figure, axes = pyplot.subplots(figsize=(size + 1, size), layout="constrained")
+    image = axes.imshow(accuracy[np.ix_(order, order)], vmin=0.4, vmax=1.0, cmap="viridis")
+    axes.set_xticks(range(len(names)), [names[i] for i in order], rotation=90, fontsize=7)
+    axes.set_yticks(range(len(names)), [names[i] for i in order], fontsize=7)
+    axes.set_xlabel("task judged")
+    axes.set_ylabel("task learnt from")
+    start = 0
+    for count in Counter(label[i] for i in order).values():
+        frame = Rectangle((start - 0.5, start - 0.5), count, count, fill=False, edgecolor="red", linewidth=1.6)
+        axes.add_patch(frame)
+        start += count
+    figure.colorbar(image, label="pairwise accuracy", shrink=0.8)
+    for path in paths:
+        figure.savefig(path, dpi=120, metadata={"Date": None} if path.suffix == ".svg" else None)
+    pyplot.close(figure)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Collect where needed, study, write."""
+    path = options.table
+    if options.network:
+        path = path or Path("benchmarks/data") / f"accuracy-{options.network}.npz"
+        collect(options.network, options.target, options.programs, path)
+    tasks = load_table(path or RANDOM_PROGRAMS)
+    if len(tasks) < 2:
+        raise InvalidInputError(f"a table must have at least 2 tasks to compare; got {len(tasks)}")
+    result = {
+        "machine": describe(),
+        "tasks": [measured.task.name for measured in tasks],
+        "seeds": [study(tasks, seed) for seed in range(options.seeds)],
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result) + "\n")
+    options.out.with_suffix(".md").write_text(show(result) + "\n")
+    draw(result, [options.out.with_suffix(".svg"), options.out.with_suffix(".png")])
+    print(show(result))
+
+
+def main() -> int:
+    """Run the command line; 2 when it was refused."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.accuracy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--network", help="measure this network's tasks first, as far as the table lacks them")
+    parser.add_argument("--target", default="llvm", help='"llvm" (this machine), "cuda" or a tag')
+    parser.add_argument("--programs", type=int, default=128, help="random programs of each task (default 128)")
+    parser.add_argument("--table", type=Path, help="where measurements are (default: 18 operators on two x86 cores)")
+    parser.add_argument("--seeds", type=int, default=3, help="random splits (default 3)")
+    parser.add_argument("--out", type=Path, required=True, help="figures as JSON; .md, .svg and .png beside it")
+    options = parser.parse_args()
+    try:
+        for name in ("programs", "seeds"):
+            if getattr(options, name) < 1:
+                raise InvalidInputError(f"`--{name}` must be at least 1; got {getattr(options, name)}")
+        run(options)
+    except FamilySeerError as err:
+        print(f"error: {err}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recorded tables of measurements: programs of several tasks with features and latencies, to study without a device."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from familyseer.errors import InvalidInputError
+from familyseer.features import FeatureSet
+from familyseer.task import Task
+
+__all__ = ["RANDOM_PROGRAMS", "MeasuredTask", "load_table", "save_table"]
+
+RANDOM_PROGRAMS = Path(__file__).parent / "data" / "random-programs-x86.npz"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MeasuredTask:
+    """One task and n of its programs.
+
+    Parameters
+    ----------
+    task
+        Its key is its name.
+    features
+        Of the n programs.
+    seconds
+        (n,) latencies; 1e10 for a failed program.
+    """
+
+    task: Task
+    features: FeatureSet
+    seconds: NDArray[np.float64]
+
+
+def load_table(path: Path = RANDOM_PROGRAMS) -> list[MeasuredTask]:
+    """Read a table, by name of task.
+
+    A file without operators and structures takes both from the names: ``c3_56`` and ``c3_14`` are relatives.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            names = sorted({name.split("/")[0] for name in data.files})
+            return [_measured(name, data) for name in names]
+    except (OSError, ValueError, KeyError) as err:
+        raise InvalidInputError(
+            f"{path} must be a table of measurements (python -m benchmarks.accuracy); {err}"
+        ) from err
+
+
+def _measured(name: str, data: Mapping[str, Any]) -> MeasuredTask:
+    described = {part: str(data[f"{name}/{part}"]) for part in ("operator", "structure") if f"{name}/{part}" in data}
+    relatives = re.sub(r"_.*|\d+$", "", name)
+    weight = float(data[f"{name}/weight"]) if f"{name}/weight" in data else 1.0
+    flops = float(data[f"{name}/flops"]) if f"{name}/flops" in data else 0.0
+    labels = {"operator": relatives, "structure": relatives} | described
+    return MeasuredTask(
+        task=Task(key=name, name=name, weight=weight, flops=flops, **labels),
+        features=FeatureSet(rows=data[f"{name}/rows"], counts=data[f"{name}/counts"]),
+        seconds=np.asarray(data[f"{name}/seconds"], dtype=np.float64),
+    )
+
+
+def save_table(path: Path, tasks: Sequence[MeasuredTask]) -> None:
+    """Write a table atomically."""
+    arrays: dict[str, Any] = {}
+    for measured in tasks:
+        task, name = measured.task, measured.task.name
+        arrays |= {
+            f"{name}/rows": measured.features.rows,
+            f"{name}/counts": measured.features.counts,
+            f"{name}/seconds": measured.seconds,
+            f"{name}/operator": np.array(task.operator),
+            f"{name}/structure": np.array(task.structure),
+            f"{name}/weight": np.array(task.weight),
+            f"{name}/flops": np.array(task.flops),
+        }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new.npz")
+    np.savez_compressed(new, **arrays)
+    new.replace(path)

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The studies on recorded measurements."""
+
+from __future__ import annotations
+
+import json
+import sys
+from math import inf
+
+import numpy as np
+import pytest
+
+from benchmarks import accuracy, replay
+from benchmarks.table import MeasuredTask, load_table, save_table
+from familyseer.cost_model import RandomCostModel, XGBCostModel
+from familyseer.errors import InvalidInputError
+from familyseer.features import FeatureSet
+from familyseer.schedulers import RoundRobinScheduler
+from familyseer.task import Task
+
+
+def table(programs=40, tasks=("a_1", "a_2", "b_1"), weights=(1.0, 1.0, 1.0)):
+    """Return tasks whose latency is, up to 1 %, ruled by one feature, another one for each letter."""
+    rng, made = np.random.default_rng(0), []
+    for name, weight in zip(tasks, weights, strict=True):
+        rows = rng.normal(size=(programs, 6)).astype(np.float32)
+        column = {"a": 0, "b": 3}[name[0]]
+        seconds = 1e-3 * np.exp(rows[:, column] + 0.01 * rng.normal(size=programs))
+        made.append(
+            MeasuredTask(
+                task=Task(key=name, name=name, operator=name[0], structure=name[0], weight=weight, flops=10.0),
+                features=FeatureSet(rows=rows, counts=np.ones(programs, dtype=np.int64)),
+                seconds=seconds,
+            )
+        )
+    return made
+
+
+class TestTable:
+    """Tables on disk."""
+
+    def test_what_is_saved_is_loaded(self, tmp_path):
+        """Features, latencies and descriptions."""
+        before = table(weights=(1.0, 2.0, 3.0))
+        save_table(tmp_path / "t.npz", before)
+        after = load_table(tmp_path / "t.npz")
+        assert [m.task for m in after] == [m.task for m in before]
+        for old, new in zip(before, after, strict=True):
+            np.testing.assert_array_equal(old.features.rows, new.features.rows)
+            np.testing.assert_array_equal(old.seconds, new.seconds)
+
+    def test_the_shipped_table(self):
+        """18 tasks of 128 programs; relatives follow from the names."""
+        found = load_table()
+        assert len(found) == 18
+        assert {len(m.features) for m in found} == {128}
+        assert sorted({m.task.operator for m in found}) == ["bmm", "c1", "c3", "d", "dw", "ln", "sm"]
+
+    @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"text"])
+    def test_other_files_are_refused(self, tmp_path, content):
+        """And so is one that is not there."""
+        (tmp_path / "t.npz").write_bytes(content)
+        for name in ("t.npz", "none.npz"):
+            with pytest.raises(InvalidInputError, match="must be a table of measurements"):
+                load_table(tmp_path / name)
+
+
+class TestAccuracy:
+    """The study of cross-accuracy."""
+
+    def test_cross_accuracy_finds_who_is_related(self):
+        """Tasks ruled by one feature predict each other, and say nothing of the third; clustering sees it."""
+        tasks = table()
+        train, test = accuracy.split(tasks, 0)
+        found = accuracy.cross_accuracy(tasks, train, test, 0)
+        assert found.shape == (3, 3)
+        assert min(found[0, 1], found[1, 0], *np.diag(found)) > 0.8
+        assert max(found[0, 2], found[1, 2], found[2, 0], found[2, 1]) < 0.7
+        label = accuracy.cluster(found, 2)
+        assert label[0] == label[1] != label[2]
+
+    def test_halves_do_not_overlap(self):
+        """Nothing is judged that was learnt."""
+        for train, test in zip(*accuracy.split(table(programs=41), 3), strict=True):
+            assert sorted([*train, *test]) == list(range(41))
+            assert len(train) == 20
+
+    def test_similarity_is_symmetric_and_one_on_the_diagonal(self):
+        """Literal values."""
+        found = accuracy.similarity(np.array([[0.64, 0.4], [0.6, 1.0]]))
+        np.testing.assert_allclose(found, [[1.0, 0.625], [0.625, 1.0]])
+
+    def test_the_study_of_a_new_task(self, tmp_path, monkeypatch, capsys):
+        """A relative's model knows a task that was left out, a stranger's does not; the figures land on disk."""
+        save_table(tmp_path / "t.npz", table())
+        out = tmp_path / "out.json"
+        monkeypatch.setattr(sys, "argv", ["x", "--table", str(tmp_path / "t.npz"), "--seeds", "1", "--out", str(out)])
+        assert accuracy.main() == 0
+        (seed,) = json.loads(out.read_text())["seeds"]
+        assert seed["families"]["cross_accuracy"][0] == seed["families"]["cross_accuracy"][1]
+        assert seed["adjusted_rand_index"]["cross_accuracy"] == 1.0
+        assert seed["metrics"]["measured"]["family, operator"]["pairwise_accuracy"] > 0.85
+        assert set(seed["metrics"]) == {"measured", "new"}
+        assert len(seed["metrics"]["new"]) == 9
+        assert {p.suffix for p in tmp_path.glob("out.*")} == {".json", ".md", ".svg", ".png"}
+        assert "| shared + family, random |" in capsys.readouterr().out
+
+    def test_collecting_goes_on_where_it_was_interrupted(self, tmp_path, capsys):
+        """Real measurements of a toy network; what the table has is not measured again."""
+        path = tmp_path / "bert.npz"
+        accuracy.collect("bert_base", "llvm", 3, path, size="tiny")
+        full = load_table(path)
+        names = [m.task.name for m in full]
+        assert all(len(m.features) >= 3 and (m.seconds < 1e10).any() for m in full)
+        save_table(path, full[1:])
+        capsys.readouterr()
+        accuracy.collect("bert_base", "llvm", 3, path, size="tiny")
+        assert capsys.readouterr().out.count("programs") == 1
+        again = load_table(path)
+        assert [m.task.name for m in again] == names
+        np.testing.assert_array_equal(again[1].seconds, full[1].seconds)
+
+    @pytest.mark.parametrize("arguments", [["--seeds", "0"], ["--programs", "0"], ["--table", "none.npz"]])
+    def test_bad_input_is_refused(self, monkeypatch, capsys, tmp_path, arguments):
+        """Exit status 2 and one sentence."""
+        monkeypatch.setattr(sys, "argv", ["x", *arguments, "--out", str(tmp_path / "out.json")])
+        assert accuracy.main() == 2
+        assert "must be" in capsys.readouterr().err
+
+
+class TestReplay:
+    """Tuning by looking up."""
+
+    def make(self, model, trials=120, per_round=8, **options):
+        """Return a replay of the small table."""
+        return replay.Replay(table(**options), model, RoundRobinScheduler(), trials=trials, per_round=per_round, seed=1)
+
+    def test_everything_is_measured_once(self):
+        """With the budget of the whole table the optimum is found, whatever the model."""
+        run = self.make(RandomCostModel(seed=0))
+        summary = run.tuner.run()
+        assert summary.trials == 120
+        assert run.tuner.score == pytest.approx(run.optimum)
+        assert [trials for trials, _ in run.scores] == list(range(8, 121, 8))
+
+    def test_a_model_finds_the_best_sooner_than_chance(self):
+        """What one feature rules is learnt from the first rounds."""
+        learnt, chance = self.make(XGBCostModel(), trials=60), self.make(RandomCostModel(seed=0), trials=60)
+        for run in (learnt, chance):
+            run.tuner.run()
+        assert learnt.tuner.score < 1.05 * learnt.optimum
+        assert chance.tuner.score > 1.1 * chance.optimum
+
+    def test_equal_seeds_decide_alike(self):
+        """Twice the same."""
+        first, second = self.make(XGBCostModel(), trials=48), self.make(XGBCostModel(), trials=48)
+        for run in (first, second):
+            run.tuner.run()
+        assert first.scores == second.scores
+
+    def test_weights_count(self):
+        """The optimum is the weighted sum of the fastest programs."""
+        run = self.make(RandomCostModel(seed=0), weights=(1.0, 0.0, 2.0))
+        best = [measured.seconds.min() for measured in table()]
+        assert run.optimum == pytest.approx(best[0] + 2 * best[2])
+
+    def test_trials_within(self):
+        """Never is infinite."""
+        scores = [(8, 3.0), (16, 2.0), (24, 1.5)]
+        assert [replay.trials_within(scores, goal) for goal in (3.0, 1.9, 1.0)] == [8.0, 24.0, inf]
+
+    def test_the_command(self, tmp_path, monkeypatch, capsys):
+        """Every scheduler with every model; the figures land on disk."""
+        save_table(tmp_path / "t.npz", table(programs=16))
+        out = tmp_path / "out.json"
+        arguments = ["--table", str(tmp_path / "t.npz"), "--trials", "24", "--seeds", "1", "--out", str(out)]
+        monkeypatch.setattr(sys, "argv", ["x", *arguments])
+        assert replay.main() == 0
+        rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| gradient", "| round"))]
+        assert len(rows) == len(replay.MODELS) * len(replay.SCHEDULERS) == 10
+        assert len(json.loads(out.read_text())["replays"]) == 10
+
+    @pytest.mark.parametrize("arguments", [["--seeds", "0"], ["--trials", "2"], ["--table", "none.npz"]])
+    def test_bad_input_is_refused(self, monkeypatch, capsys, arguments):
+        """Exit status 2 and one sentence."""
+        monkeypatch.setattr(sys, "argv", ["x", *arguments])
+        assert replay.main() == 2
+        assert "must be" in capsys.readouterr().err
