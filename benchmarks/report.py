@@ -191,7 +191,11 @@ def write_report(documents: Sequence[Mapping[str, Any]], folder: Path) -> str:
     for (network, batch), blocks in group_blocks(documents).items():
         curves, name = curves_of(blocks), f"search-{network}-b{batch}"
         title = f"{network}, batch {batch}, {len(blocks[0]['tasks'])} tasks, {blocks[0]['trials']} trials"
-        draw(curves, f"{title}, {len(blocks)} seeds", [folder / f"{name}.svg", folder / f"{name}.png"])
+        draw(
+            curves,
+            f"{title}, {len(blocks)} seed{'s' * (len(blocks) > 1)}",
+            [folder / f"{name}.svg", folder / f"{name}.png"],
+        )
         parts += [
             f"## {title}, seeds {', '.join(str(block['seed']) for block in blocks)}",
             f"![weighted latency over seconds and trials]({name}.svg)",

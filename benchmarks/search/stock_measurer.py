@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from tvm.s_tir import meta_schedule as ms
+from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 
-from benchmarks.throughput import Batch
-from benchmarks.throughput import Stock as StockPipeline
 from familyseer.measure import MeasureErrorNo, MeasureResult
 from familyseer.meta_schedule.measurer import MeasureRequest, PhaseSeconds
 
@@ -22,7 +25,8 @@ class StockMeasurer:
     callbacks = ()
 
     def __init__(self, min_repeat_ms: int) -> None:
-        self._pipeline = StockPipeline(30.0, min_repeat_ms)
+        evaluator = ms.runner.EvaluatorConfig(number=3, repeat=1, min_repeat_ms=min_repeat_ms)
+        self._builder, self._runner = ms.builder.LocalBuilder(), ms.runner.LocalRunner(evaluator_config=evaluator)
         self.seconds = PhaseSeconds()
 
     def __enter__(self) -> StockMeasurer:
@@ -35,15 +39,28 @@ class StockMeasurer:
         self, requests: Sequence[MeasureRequest], on_result: Callable[[int, MeasureResult], None]
     ) -> list[MeasureResult]:
         """Build and time all requests; results are told at the end."""
-        outcome = self._pipeline(Batch(mod=requests[0].mod, schedules=[], requests=list(requests)))
-        self.seconds = PhaseSeconds(build=outcome.build_seconds, run=outcome.run_seconds)
-        results = [_result(latency) for latency in outcome.latencies]
+        started = time.perf_counter()
+        built = self._builder.build([ms.builder.BuilderInput(request.mod, request.target) for request in requests])
+        at_run = time.perf_counter()
+        results = [self._run(made, request) for made, request in zip(built, requests, strict=True)]
+        self.seconds = PhaseSeconds(build=at_run - started, run=time.perf_counter() - at_run)
         for index, result in enumerate(results):
             on_result(index, result)
         return results
 
+    def _run(self, built: Any, request: MeasureRequest) -> MeasureResult:
+        if built.error_msg is not None:
+            return _failed(MeasureErrorNo.COMPILE_HOST, str(built.error_msg))
+        kind = str(request.target.kind.name)
+        args_info = ArgInfo.from_entry_func(request.mod, remove_preproc=True)
+        device = "cpu" if kind in ("llvm", "c") else kind
+        (future,) = self._runner.run([ms.runner.RunnerInput(built.artifact_path, device, args_info)])
+        result = future.result()
+        shutil.rmtree(os.path.dirname(str(built.artifact_path)), ignore_errors=True)
+        if result.error_msg is not None:
+            return _failed(MeasureErrorNo.RUNTIME_DEVICE, str(result.error_msg))
+        return MeasureResult(costs=(float(np.median([float(s) for s in result.run_secs])),), timestamp=time.time())
 
-def _result(latency: float) -> MeasureResult:
-    if np.isnan(latency):
-        return MeasureResult(error_no=MeasureErrorNo.UNKNOWN_ERROR, error_msg="failed", timestamp=time.time())
-    return MeasureResult(costs=(latency,), timestamp=time.time())
+
+def _failed(error_no: MeasureErrorNo, text: str) -> MeasureResult:
+    return MeasureResult(error_no=error_no, error_msg=text[:500] or "no reason is known", timestamp=time.time())
