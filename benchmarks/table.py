@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ def load_table(path: Path = RANDOM_PROGRAMS) -> list[MeasuredTask]:
         with np.load(path, allow_pickle=False) as data:
             names = sorted({name.split("/")[0] for name in data.files})
             return [_measured(name, data) for name in names]
-    except (OSError, ValueError, KeyError) as err:
+    except (BadZipFile, EOFError, KeyError, OSError, ValueError) as err:
         raise InvalidInputError(
             f"{path} must be a table of measurements (python -m benchmarks.accuracy); {err}"
         ) from err

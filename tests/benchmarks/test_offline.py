@@ -70,7 +70,7 @@ class TestAccuracy:
 
     def test_cross_accuracy_finds_who_is_related(self):
         """Tasks ruled by one feature predict each other, and say nothing of the third; clustering sees it."""
-        tasks = table()
+        tasks = table(programs=120)
         train, test = accuracy.split(tasks, 0)
         found = accuracy.cross_accuracy(tasks, train, test, 0)
         assert found.shape == (3, 3)
@@ -92,7 +92,7 @@ class TestAccuracy:
 
     def test_the_study_of_a_new_task(self, tmp_path, monkeypatch, capsys):
         """A relative's model knows a task that was left out, a stranger's does not; the figures land on disk."""
-        save_table(tmp_path / "t.npz", table())
+        save_table(tmp_path / "t.npz", table(programs=120))
         out = tmp_path / "out.json"
         monkeypatch.setattr(sys, "argv", ["x", "--table", str(tmp_path / "t.npz"), "--seeds", "1", "--out", str(out)])
         assert accuracy.main() == 0
