@@ -36,16 +36,18 @@ from numpy.typing import NDArray
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import adjusted_rand_score
 
+from benchmarks.command import exit_status, pyplot, save_figure
 from benchmarks.machine import describe
+from benchmarks.ranking import ranking_metrics
 from benchmarks.table import RANDOM_PROGRAMS, MeasuredTask, load_table, save_table
 from familyseer.cost_model import CostModel, XGBCostModel
-from familyseer.errors import FamilySeerError, InvalidInputError
-from familyseer.metrics import pairwise_accuracy, peak_at_k, top_k_recall
+from familyseer.errors import InvalidInputError
+from familyseer.ledger import whole_number
+from familyseer.metrics import pairwise_accuracy
 
 FAMILIES = ("operator", "hash", "cross_accuracy", "random")
-MODELS = ("shared", "family", "shared + family")
 _CONTINUED_ROUNDS = 40
-_SHAPE_SEED = 7
+_SAMPLE_SEED = 7
 
 Matrix = NDArray[np.float64]
 Labels = list[str]
@@ -67,7 +69,7 @@ def collect(network: str, target: str, programs: int, path: Path, *, size: str =
             if task.desc in have:
                 continue
             space = ScheduleSpace(
-                task.mod, task.target, seed=_SHAPE_SEED, evolution=Evolution(population=programs, generations=1)
+                task.mod, task.target, seed=_SAMPLE_SEED, evolution=Evolution(population=programs, generations=1)
             )
             schedules = space.sample(programs)
             results = measurer.measure([measure_request(task.workload_key, task, s) for s in schedules])
@@ -120,13 +122,7 @@ def _batch(measured: MeasuredTask, part: NDArray[np.int64]) -> tuple[str, Any, M
 
 def judge(model: CostModel, measured: MeasuredTask, part: NDArray[np.int64]) -> dict[str, float]:
     """Return the metrics of a model on programs of one task."""
-    seconds, scores = measured.seconds[part], model.predict(measured.task.key, measured.features[part])
-    return {
-        "pairwise_accuracy": pairwise_accuracy(seconds, scores),
-        "top_8_recall": top_k_recall(seconds, scores, k=8),
-        "peak_at_1": peak_at_k(seconds, scores, k=1),
-        "peak_at_8": peak_at_k(seconds, scores, k=8),
-    }
+    return ranking_metrics(measured.seconds[part], model.predict(measured.task.key, measured.features[part]))
 
 
 def cross_accuracy(
@@ -139,7 +135,12 @@ def cross_accuracy(
     rows = []
     for i in range(len(tasks)):
         model = trained(tasks, train, [i], seed)
-        rows.append([judge(model, measured, test[j])["pairwise_accuracy"] for j, measured in enumerate(tasks)])
+        rows.append(
+            [
+                pairwise_accuracy(measured.seconds[part], model.predict(measured.task.key, measured.features[part]))
+                for measured, part in zip(tasks, test, strict=True)
+            ]
+        )
     return np.array(rows)
 
 
@@ -178,19 +179,22 @@ def study(tasks: Sequence[MeasuredTask], seed: int) -> dict[str, Any]:
     for question, models in metrics.items():
         shared = _shared(tasks, train, seed, leave_out=question == "new")
         models["shared"] = _means([judge(shared[i], tasks[i], test[i]) for i in range(len(tasks))])
+        made: dict[tuple[int, ...], tuple[CostModel, CostModel]] = {}
         for kind, label in labels.items():
             own, both = [], []
-            for i in range(len(tasks)):
+            for i, base in enumerate(shared):
                 relatives = [k for k in range(len(tasks)) if label[k] == label[i] and (question != "new" or k != i)]
-                if relatives:
-                    family, further = (
-                        trained(tasks, train, relatives, seed),
-                        continued(shared[i], tasks, train, relatives, seed),
+                same = (
+                    id(base),
+                    *relatives,
+                )  # relatives of one base have the same models, whatever their family is called
+                if same not in made:
+                    made[same] = (
+                        trained(tasks, train, relatives, seed) if relatives else base,
+                        continued(base, tasks, train, relatives, seed) if relatives else base,
                     )
-                else:
-                    family = further = shared[i]
-                own.append(judge(family, tasks[i], test[i]))
-                both.append(judge(further, tasks[i], test[i]))
+                own.append(judge(made[same][0], tasks[i], test[i]))
+                both.append(judge(made[same][1], tasks[i], test[i]))
             models |= {f"family, {kind}": _means(own), f"shared + family, {kind}": _means(both)}
     operators = labels["operator"]
     return {
@@ -239,18 +243,13 @@ def show(result: Mapping[str, Any]) -> str:
 
 def draw(result: Mapping[str, Any], paths: Sequence[Path]) -> None:
     """Draw the cross-accuracy of the first seed, tasks in order of their families, with the families framed."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    matplotlib.rcParams["svg.hashsalt"] = "familyseer"
-    from matplotlib import pyplot
     from matplotlib.patches import Rectangle
 
     first, names = result["seeds"][0], result["tasks"]
     accuracy, label = np.array(first["cross_accuracy"]), first["families"]["cross_accuracy"]
     order = sorted(range(len(names)), key=lambda i: (label[i], names[i]))
     size = 3 + 0.28 * len(names)
-    figure, axes = pyplot.subplots(figsize=(size + 1, size), layout="constrained")
+    figure, axes = pyplot().subplots(figsize=(size + 1, size), layout="constrained")
     image = axes.imshow(accuracy[np.ix_(order, order)], vmin=0.4, vmax=1.0, cmap="viridis")
     axes.set_xticks(range(len(names)), [names[i] for i in order], rotation=90, fontsize=7)
     axes.set_yticks(range(len(names)), [names[i] for i in order], fontsize=7)
@@ -262,13 +261,13 @@ def draw(result: Mapping[str, Any], paths: Sequence[Path]) -> None:
         axes.add_patch(frame)
         start += count
     figure.colorbar(image, label="pairwise accuracy", shrink=0.8)
-    for path in paths:
-        figure.savefig(path, dpi=120, metadata={"Date": None} if path.suffix == ".svg" else None)
-    pyplot.close(figure)
+    save_figure(figure, paths)
 
 
 def run(options: argparse.Namespace) -> None:
     """Collect where needed, study, write."""
+    for name in ("programs", "seeds"):
+        whole_number(f"--{name}", getattr(options, name), at_least=1)
     path = options.table
     if options.network:
         path = path or Path("benchmarks/data") / f"accuracy-{options.network}.npz"
@@ -300,15 +299,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3, help="random splits (default 3)")
     parser.add_argument("--out", type=Path, required=True, help="figures as JSON; .md, .svg and .png beside it")
     options = parser.parse_args()
-    try:
-        for name in ("programs", "seeds"):
-            if getattr(options, name) < 1:
-                raise InvalidInputError(f"`--{name}` must be at least 1; got {getattr(options, name)}")
-        run(options)
-    except FamilySeerError as err:
-        print(f"error: {err}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: run(options))
 
 
 if __name__ == "__main__":

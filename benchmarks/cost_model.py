@@ -26,10 +26,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import describe
+from benchmarks.ranking import ranking_metrics
 from benchmarks.table import RANDOM_PROGRAMS, load_table
 from familyseer.cost_model import CostModel, PackSumXGBModel, RandomCostModel, XGBCostModel
 from familyseer.features import FeatureSet
-from familyseer.metrics import pairwise_accuracy, peak_at_k, top_k_recall
+from familyseer.metrics import peak_at_k
 
 SEARCHES = RANDOM_PROGRAMS.with_name("search-programs-x86.npz")
 TRAINED_ON = 64
@@ -55,15 +56,11 @@ def judge(model: CostModel, tasks: Tasks, seed: int) -> dict[str, float]:
         order = rng.permutation(len(features))
         model.update(name, features[order[:TRAINED_ON]], seconds[order[:TRAINED_ON]])
         held_out[name] = order[TRAINED_ON:]
-    metrics: dict[str, list[float]] = {"pairwise_accuracy": [], "top_8_recall": [], "peak_at_1": [], "peak_at_8": []}
-    for name, index in held_out.items():
-        features, seconds = tasks[name]
-        scores = model.predict(name, features[index])
-        metrics["pairwise_accuracy"].append(pairwise_accuracy(seconds[index], scores))
-        metrics["top_8_recall"].append(top_k_recall(seconds[index], scores, k=8))
-        metrics["peak_at_1"].append(peak_at_k(seconds[index], scores, k=1))
-        metrics["peak_at_8"].append(peak_at_k(seconds[index], scores, k=8))
-    return {name: mean(values) for name, values in metrics.items()}
+    judged = [
+        ranking_metrics(tasks[name][1][index], model.predict(name, tasks[name][0][index]))
+        for name, index in held_out.items()
+    ]
+    return {metric: mean(values[metric] for values in judged) for metric in judged[0]}
 
 
 def choose(make_model: Callable[[int], CostModel], seeds: int) -> dict[str, float]:

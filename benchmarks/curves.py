@@ -9,7 +9,10 @@ from math import fsum, inf
 from statistics import median
 from typing import Any
 
-__all__ = ["Point", "at_seconds", "at_trials", "curve", "first_within", "ratio", "step", "timed_latencies"]
+__all__ = ["SLACKS", "Point", "at_seconds", "at_trials", "curve", "first_within", "ratio", "step", "timed_latencies"]
+
+SLACKS = (0.10, 0.05, 0.02, 0.0)
+"""How far above the best, or a baseline's final latency, counts as reached."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,18 +21,19 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.command import exit_status
+from benchmarks.curves import SLACKS
 from benchmarks.machine import describe
 from benchmarks.table import RANDOM_PROGRAMS, MeasuredTask, load_table
 from familyseer.cost_model import CostModel, ModelBank, PackSumXGBModel, RandomCostModel, XGBCostModel
-from familyseer.errors import FamilySeerError, InvalidInputError
 from familyseer.families.keys import partition_tasks
+from familyseer.ledger import whole_number
 from familyseer.measure import INVALID_COST, MeasureErrorNo, MeasureResult
 from familyseer.schedulers import GradientScheduler, RoundRobinScheduler, TaskScheduler
 from familyseer.schedulers.base import weighted_sum
 from familyseer.task import Task
 from familyseer.tuner import RoundOutcome, Tuner
 
-SLACKS = (0.10, 0.05, 0.02, 0.0)
 RANDOM_SHARE = 0.05
 
 MakeModel = Callable[[Sequence[Task], int], CostModel]
@@ -179,6 +180,15 @@ def show(found: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def run(options: argparse.Namespace) -> None:
+    """Compare, show and write."""
+    whole_number("--seeds", options.seeds, at_least=1)
+    found = compare(load_table(options.table), trials=options.trials, per_round=options.per_round, seeds=options.seeds)
+    print(show(found))
+    if options.out:
+        options.out.write_text(json.dumps({"machine": describe(), "replays": found}, indent=1) + "\n")
+
+
 def main() -> int:
     """Run the command line; 2 when it was refused."""
     parser = argparse.ArgumentParser(
@@ -190,19 +200,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3, help="default 3")
     parser.add_argument("--out", type=Path, help="write the figures there as JSON")
     options = parser.parse_args()
-    try:
-        if options.seeds < 1:
-            raise InvalidInputError(f"`--seeds` must be at least 1; got {options.seeds}")
-        found = compare(
-            load_table(options.table), trials=options.trials, per_round=options.per_round, seeds=options.seeds
-        )
-    except FamilySeerError as err:
-        print(f"error: {err}", file=sys.stderr)
-        return 2
-    print(show(found))
-    if options.out:
-        options.out.write_text(json.dumps({"machine": describe(), "replays": found}, indent=1) + "\n")
-    return 0
+    return exit_status(lambda: run(options))
 
 
 if __name__ == "__main__":

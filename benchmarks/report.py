@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.curves import Point, at_seconds, at_trials, curve, first_within, ratio, step, timed_latencies
+from benchmarks.command import exit_status, pyplot, save_figure
+from benchmarks.curves import SLACKS, Point, at_seconds, at_trials, curve, first_within, ratio, step, timed_latencies
 from benchmarks.search.contestants import BASELINE
 from benchmarks.search.document import load, machine_of
-from familyseer.errors import FamilySeerError, InvalidInputError
+from familyseer.errors import InvalidInputError
 
-SLACKS = (0.10, 0.05, 0.02, 0.0)
 Curves = dict[str, list[list[Point]]]
 """For each contestant one curve per seed."""
 
@@ -143,13 +143,7 @@ def final_table(curves: Curves, blocks: Sequence[Mapping[str, Any]]) -> str:
 
 def draw(curves: Curves, title: str, paths: Sequence[Path]) -> None:
     """Draw the weighted latency over seconds and over trials."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    matplotlib.rcParams["svg.hashsalt"] = "familyseer"  # the same results give the same file
-    from matplotlib import pyplot
-
-    figure, panels = pyplot.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
+    figure, panels = pyplot().subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
     for panel, of, label in zip(panels, (_seconds, _trials), ("seconds", "trials"), strict=True):
         for name, own in curves.items():
             start = max(_warm_up_end(points, of) for points in own)
@@ -163,9 +157,7 @@ def draw(curves: Curves, title: str, paths: Sequence[Path]) -> None:
     panels[0].set_ylabel("weighted latency, ms")
     panels[1].legend(fontsize=8)
     figure.suptitle(title)
-    for path in paths:
-        figure.savefig(path, dpi=120, metadata={"Date": None} if path.suffix == ".svg" else None)
-    pyplot.close(figure)
+    save_figure(figure, paths)
 
 
 def _warm_up_end(points: Sequence[Point], of: Callable[[Point], float]) -> float:
@@ -206,6 +198,16 @@ def write_report(documents: Sequence[Mapping[str, Any]], folder: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def run(options: argparse.Namespace) -> None:
+    """Read, check, write and show."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    documents = [load(path) for path in options.results]
+    check(documents, options.results)
+    report = write_report(documents, options.out)
+    (options.out / "search.md").write_text(report)
+    print(report)
+
+
 def main() -> int:
     """Run the command line; 2 when results were refused."""
     parser = argparse.ArgumentParser(
@@ -214,17 +216,7 @@ def main() -> int:
     parser.add_argument("results", nargs="+", type=Path, help="raw results of python -m benchmarks.search")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder (default %(default)s)")
     options = parser.parse_args()
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        documents = [load(path) for path in options.results]
-        check(documents, options.results)
-        report = write_report(documents, options.out)
-    except FamilySeerError as err:
-        print(f"error: {err}", file=sys.stderr)
-        return 2
-    (options.out / "search.md").write_text(report)
-    print(report)
-    return 0
+    return exit_status(lambda: run(options))
 
 
 if __name__ == "__main__":

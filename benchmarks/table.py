@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.command import write_atomically
 from familyseer.errors import InvalidInputError
 from familyseer.features import FeatureSet
 from familyseer.task import Task
@@ -83,7 +85,6 @@ def save_table(path: Path, tasks: Sequence[MeasuredTask]) -> None:
             f"{name}/weight": np.array(task.weight),
             f"{name}/flops": np.array(task.flops),
         }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new.npz")
-    np.savez_compressed(new, **arrays)
-    new.replace(path)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomically(path, buffer.getvalue())

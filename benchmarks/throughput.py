@@ -18,7 +18,6 @@ import argparse
 import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,11 +33,11 @@ os.environ.setdefault("TVM_NUM_THREADS", str(psutil.cpu_count(logical=False)))
 
 import tvm
 from tvm import te, topi
-from tvm.s_tir import meta_schedule as ms
 from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 
 from benchmarks.machine import describe
 from benchmarks.search_time import OurRounds, StockRounds
+from benchmarks.stock_measurer import StockMeasurer
 from familyseer import networks
 from familyseer.meta_schedule.builder import LocalBuilder
 from familyseer.meta_schedule.measurer import MeasureRequest, ProgramMeasurer
@@ -113,50 +112,11 @@ def _request(mod: tvm.IRModule, target: tvm.target.Target) -> MeasureRequest:
     return MeasureRequest(task_key="benchmark", mod=mod, target=target, args_info=args_info)
 
 
-class Stock:
-    """MetaSchedule's builder and runner, used as its task scheduler uses them."""
+class Side:
+    """One of the two measurers, and how long it takes."""
 
-    def __init__(self, timeout: float, min_repeat_ms: int) -> None:
-        self.builder = ms.builder.LocalBuilder(timeout_sec=timeout)
-        self.runner = ms.runner.LocalRunner(
-            evaluator_config=ms.runner.EvaluatorConfig(
-                number=3, repeat=1, min_repeat_ms=min_repeat_ms, enable_cpu_cache_flush=False
-            )
-        )
-
-    def __call__(self, batch: Batch) -> Outcome:
-        """Measure a batch."""
-        inputs = [ms.builder.BuilderInput(request.mod, request.target) for request in batch.requests]
-        started = time.perf_counter()
-        built = self.builder.build(inputs)
-        at_run = time.perf_counter()
-        latencies = [
-            self._run(result, request) if result.error_msg is None else float("nan")
-            for result, request in zip(built, batch.requests, strict=True)
-        ]
-        ended = time.perf_counter()
-        for result in built:
-            if result.artifact_path:
-                shutil.rmtree(os.path.dirname(str(result.artifact_path)), ignore_errors=True)
-        return Outcome(build_seconds=at_run - started, run_seconds=ended - at_run, latencies=latencies)
-
-    def _run(self, built: Any, request: MeasureRequest) -> float:
-        args_info = ArgInfo.from_entry_func(request.mod, remove_preproc=True)
-        (future,) = self.runner.run([ms.runner.RunnerInput(built.artifact_path, "cpu", args_info)])
-        result = future.result()
-        return (
-            float(np.median([float(getattr(x, "value", x)) for x in result.run_secs]))
-            if result.error_msg is None
-            else float("nan")
-        )
-
-
-class Ours:
-    """familyseer's measurer with default options."""
-
-    def __init__(self, min_repeat_ms: int) -> None:
-        runner = LocalRunner(number=3, repeat=1, min_repeat_ms=min_repeat_ms)
-        self.measurer = ProgramMeasurer(LocalBuilder(), runner, verbose=0)
+    def __init__(self, measurer: ProgramMeasurer | StockMeasurer) -> None:
+        self.measurer = measurer
 
     def __call__(self, batch: Batch) -> Outcome:
         """Measure a batch."""
@@ -166,6 +126,12 @@ class Ours:
         build = self.measurer.seconds.build
         latencies = [result.cost if result.costs else float("nan") for result in results]
         return Outcome(build_seconds=build, run_seconds=total - build, latencies=latencies)
+
+
+def our_measurer(min_repeat_ms: int) -> ProgramMeasurer:
+    """Return familyseer's measurer with default options."""
+    runner = LocalRunner(number=3, repeat=1, min_repeat_ms=min_repeat_ms)
+    return ProgramMeasurer(LocalBuilder(), runner, verbose=0)
 
 
 def timed(make: Callable[[], Any]) -> tuple[Any, float]:
@@ -293,8 +259,8 @@ def main() -> None:
     names = [name for name in ("matmul", "conv2d", "resnet18") if arguments.only in (None, name)]
     result = _earlier(arguments.out) or {**environment(), "workloads": {}}
     target = host_target()
-    ours, our_start = timed(lambda: Ours(arguments.min_repeat_ms))
-    stock, stock_start = timed(lambda: Stock(arguments.stock_timeout, arguments.min_repeat_ms))
+    ours, our_start = timed(lambda: Side(our_measurer(arguments.min_repeat_ms)))
+    stock, stock_start = timed(lambda: Side(StockMeasurer(arguments.min_repeat_ms, timeout=arguments.stock_timeout)))
     first = draw(matmul(), target, 1, 1)[0]
     _, first_seconds = timed(lambda: ours(first))
     result["start_seconds"] = {"stock": stock_start, "ours": our_start, "first candidate of ours": first_seconds}

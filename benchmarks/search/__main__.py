@@ -21,11 +21,12 @@ from typing import Any
 
 import psutil
 
+from benchmarks.command import exit_status
 from benchmarks.machine import describe
 from benchmarks.search import contestants, document
 from benchmarks.search.block import run_contestants
 from benchmarks.search.job import SIZES, Job, Work, network_options, prepare
-from familyseer.errors import FamilySeerError, InvalidInputError
+from familyseer.errors import InvalidInputError
 
 _TELL_SECONDS = 30.0
 
@@ -176,14 +177,10 @@ def main() -> int:
     """Run the command line; 2 when it was refused, 130 when it was interrupted."""
     options = make_parser().parse_args()
     try:
-        run(options)
+        return exit_status(lambda: run(options))
     except KeyboardInterrupt:
         print("interrupted; the same command goes on after the last complete block", file=sys.stderr)
         return 130
-    except FamilySeerError as err:
-        print(f"error: {err}", file=sys.stderr)
-        return 2
-    return 0
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -103,8 +102,7 @@ def run_contestants(
         for player in players:
             player.connection.close()
             player.process.terminate()
-            with suppress(Exception):
-                player.process.join(10)
+            player.process.join(10)
     return {player.name: player.rounds for player in players}
 
 

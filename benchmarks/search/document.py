@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import write_atomically
 from familyseer.errors import InvalidInputError
 
 __all__ = ["FORMAT", "load", "machine_of", "resume", "write"]
@@ -24,10 +25,7 @@ def machine_of(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def write(path: Path, document: Mapping[str, Any]) -> None:
     """Write atomically, so that an interruption leaves the last complete state."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(path.suffix + ".new")
-    new.write_text(json.dumps(document, separators=(",", ":")) + "\n")
-    new.replace(path)
+    write_atomically(path, (json.dumps(document, separators=(",", ":")) + "\n").encode())
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -11,18 +11,29 @@ import numpy as np
 
 from benchmarks.search.job import PHASES, Report, Work
 from familyseer.ledger import Ledger
-from familyseer.measure import INVALID_COST
+from familyseer.measure import MeasureResult
 from familyseer.meta_schedule.search_policy import SearchPolicy
 from familyseer.schedulers import GradientScheduler
-from familyseer.schedulers.base import TaskState, similarity_label, weighted_sum
+from familyseer.schedulers.base import ROUNDS_BEFORE_RETIREMENT, TaskState, similarity_label, weighted_sum
 from familyseer.task import Task
 
-__all__ = ["Loop", "described_tasks"]
+__all__ = ["Loop", "described_tasks", "latency", "phase_seconds"]
 
 
 def described_tasks(work: Work) -> list[Task]:
     """Return what the method knows of each task, with its weight."""
     return [replace(task.task, weight=weight) for task, weight in zip(work.tasks, work.weights, strict=True)]
+
+
+def phase_seconds(ledger: Ledger) -> dict[str, float]:
+    """Return what was spent so far on each of `PHASES`."""
+    snapshot = ledger.snapshot()
+    return {phase: snapshot.phase_seconds(phase) for phase in PHASES}
+
+
+def latency(result: MeasureResult) -> float | None:
+    """Return the latency of a candidate in seconds, None when it failed."""
+    return result.cost if result.costs else None
 
 
 class Loop:
@@ -66,15 +77,10 @@ class Loop:
             self.states[index] = replace(self.states[index], alive=False)
             return any(state.alive for state in self.states)
         state = self.states[index].after_round(results)
-        hopeless = state.rounds >= 2 and not state.has_schedule
+        hopeless = state.rounds >= ROUNDS_BEFORE_RETIREMENT and not state.has_schedule
         self.states[index] = replace(state, alive=not hopeless)
         self._gradient.observe(self.states, index)
         self.left -= len(results)
-        snapshot = self._ledger.snapshot()
-        self._report(
-            index,
-            {phase: snapshot.phase_seconds(phase) for phase in PHASES},
-            [result.cost if result.cost < INVALID_COST else None for result in results],
-            lambda i: inputs[i].state.trace,
-        )
+        costs = [latency(result) for result in results]
+        self._report(index, phase_seconds(self._ledger), costs, lambda i: inputs[i].state.trace)
         return self.left > 0 and any(state.alive for state in self.states)

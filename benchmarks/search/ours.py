@@ -10,15 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.search.job import PHASES, Report, Work
-from benchmarks.search.loop import Loop, described_tasks
-from benchmarks.search.stock_measurer import StockMeasurer
+from benchmarks.search.job import Report, Work
+from benchmarks.search.loop import Loop, described_tasks, latency, phase_seconds
+from benchmarks.stock_measurer import StockMeasurer
 from familyseer import auto_scheduler
 from familyseer.cost_model import CostModel, ModelBank, PackSumXGBModel, XGBCostModel
 from familyseer.errors import InvalidInputError
 from familyseer.families.keys import PolicyName, partition_tasks
 from familyseer.ledger import Ledger
-from familyseer.measure import INVALID_COST
 from familyseer.meta_schedule.search_policy import FamilySketchPolicy
 from familyseer.task import Task
 
@@ -49,34 +48,27 @@ class Ours:
             num_measures_per_round=job.per_round,
             verbose=0,
             runner=_runner(work),
-            measure_callbacks=[_Collector(reporter)],
+            measure_callbacks=[reporter],
         )
         scheduler.tune(options, search_policy=self.policy)
 
 
-class _Reporter(auto_scheduler.TaskSchedulerCallback):
+class _Reporter(auto_scheduler.TaskSchedulerCallback, auto_scheduler.MeasureCallback):
+    """Gathers the measurements of a round, and reports when the round is over."""
+
     def __init__(self, report: Report) -> None:
         self._report = report
         self._measured: list[tuple[float | None, str]] = []
 
-    def collect(self, inputs: Sequence[Any], results: Sequence[Any]) -> None:
+    def __call__(self, policy: Any, inputs: Sequence[Any], results: Sequence[Any]) -> None:
         for given, result in zip(inputs, results, strict=True):
-            self._measured.append((result.cost if result.cost < INVALID_COST else None, given.state.trace))
+            self._measured.append((latency(result), given.state.trace))
 
     def post_tune(self, task_scheduler: Any, task_id: int) -> None:
         measured, self._measured = self._measured, []
         if measured:
-            snapshot = task_scheduler.ledger.snapshot()
-            phases: dict[str, float] = {phase: snapshot.phase_seconds(phase) for phase in PHASES}
-            self._report(task_id, phases, [cost for cost, _ in measured], lambda i: measured[i][1])
-
-
-class _Collector(auto_scheduler.MeasureCallback):
-    def __init__(self, reporter: _Reporter) -> None:
-        self._reporter = reporter
-
-    def __call__(self, policy: Any, inputs: Sequence[Any], results: Sequence[Any]) -> None:
-        self._reporter.collect(inputs, results)
+            costs = [cost for cost, _ in measured]
+            self._report(task_id, phase_seconds(task_scheduler.ledger), costs, lambda i: measured[i][1])
 
 
 def _runner(work: Work) -> Any:

@@ -11,14 +11,12 @@ from tvm.s_tir import Schedule
 
 from benchmarks.search.job import Work
 from familyseer import auto_scheduler
-from familyseer.measure import INVALID_COST
 from familyseer.meta_schedule.relax import default_schedule
 from familyseer.meta_schedule.search_policy import measure_request
 from familyseer.meta_schedule.space import module_hash
 
-__all__ = ["UNTUNED", "remeasure"]
+__all__ = ["remeasure"]
 
-UNTUNED = "untuned"
 _PASSES = 3
 
 
@@ -60,6 +58,6 @@ def remeasure(work: Work, runs: Mapping[str, Sequence[dict[str, Any]]]) -> list[
         for _ in range(_PASSES):
             order = rng.permutation(len(requests))
             for position, result in zip(order, measurer.measure([requests[i] for i in order]), strict=True):
-                if result.cost < INVALID_COST:
+                if result.costs:
                     seconds[position].append(result.cost)
     return [{"task": task, "seconds": found} for task, found in zip(tasks, seconds, strict=True)]

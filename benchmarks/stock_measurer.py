@@ -20,13 +20,22 @@ __all__ = ["StockMeasurer"]
 
 
 class StockMeasurer:
-    """Stands for a `ProgramMeasurer`."""
+    """Stands for a `ProgramMeasurer`.
+
+    Parameters
+    ----------
+    min_repeat_ms
+        Duration of one timing, at least; the evaluator's other settings are MetaSchedule's defaults.
+    timeout
+        Seconds that a build may take, the start of its worker included; MetaSchedule's default.
+    """
 
     callbacks = ()
 
-    def __init__(self, min_repeat_ms: int) -> None:
+    def __init__(self, min_repeat_ms: int, timeout: float = 30.0) -> None:
         evaluator = ms.runner.EvaluatorConfig(number=3, repeat=1, min_repeat_ms=min_repeat_ms)
-        self._builder, self._runner = ms.builder.LocalBuilder(), ms.runner.LocalRunner(evaluator_config=evaluator)
+        self._builder = ms.builder.LocalBuilder(timeout_sec=timeout)
+        self._runner = ms.runner.LocalRunner(evaluator_config=evaluator)
         self.seconds = PhaseSeconds()
 
     def __enter__(self) -> StockMeasurer:
@@ -36,7 +45,7 @@ class StockMeasurer:
         return
 
     def measure(
-        self, requests: Sequence[MeasureRequest], on_result: Callable[[int, MeasureResult], None]
+        self, requests: Sequence[MeasureRequest], on_result: Callable[[int, MeasureResult], None] | None = None
     ) -> list[MeasureResult]:
         """Build and time all requests; results are told at the end."""
         started = time.perf_counter()
@@ -44,8 +53,12 @@ class StockMeasurer:
         at_run = time.perf_counter()
         results = [self._run(made, request) for made, request in zip(built, requests, strict=True)]
         self.seconds = PhaseSeconds(build=at_run - started, run=time.perf_counter() - at_run)
-        for index, result in enumerate(results):
-            on_result(index, result)
+        for made in built:
+            if made.artifact_path:
+                shutil.rmtree(os.path.dirname(str(made.artifact_path)), ignore_errors=True)
+        if on_result is not None:
+            for index, result in enumerate(results):
+                on_result(index, result)
         return results
 
     def _run(self, built: Any, request: MeasureRequest) -> MeasureResult:
@@ -56,7 +69,6 @@ class StockMeasurer:
         device = "cpu" if kind in ("llvm", "c") else kind
         (future,) = self._runner.run([ms.runner.RunnerInput(built.artifact_path, device, args_info)])
         result = future.result()
-        shutil.rmtree(os.path.dirname(str(built.artifact_path)), ignore_errors=True)
         if result.error_msg is not None:
             return _failed(MeasureErrorNo.RUNTIME_DEVICE, str(result.error_msg))
         return MeasureResult(costs=(float(np.median([float(s) for s in result.run_secs])),), timestamp=time.time())
