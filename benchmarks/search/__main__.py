@@ -130,6 +130,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--min-repeat-ms", type=int, default=100, help="shortest timing while tuning (default 100)")
     parser.add_argument("--only", default="", help="tune only tasks whose name contains this")
     parser.add_argument("--logs", type=Path, help="keep there what contestants print")
+    parser.add_argument("--records", type=Path, help="keep there the tuning logs of our policies")
     parser.add_argument("--out", type=Path, required=True, help="raw results, JSON")
     return parser
 
@@ -143,11 +144,14 @@ def run(options: argparse.Namespace) -> None:
         for name in ("size", "target", "baselines", "trials", "per_round", "min_repeat_ms", "only")
     } | {"threads": os.environ["TVM_NUM_THREADS"]}
     found = document.resume(options.out, describe(), settings)
+    if options.records:
+        options.records.mkdir(parents=True, exist_ok=True)
     have = {(block["network"], block["batch"], block["seed"]) for block in found["blocks"]}
     jobs = [
         Job(
             network=network, batch=batch, size=options.size, target=options.target, trials=options.trials,
             per_round=options.per_round, min_repeat_ms=options.min_repeat_ms, seed=seed, only=options.only,
+            records=str(options.records or ""),
         )
         for network in options.network
         for batch in options.batch

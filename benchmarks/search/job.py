@@ -57,6 +57,8 @@ class Job:
         Of everything random.
     only
         Tune only tasks whose name contains this; empty for all. For trying things out.
+    records
+        Folder where our policies keep their tuning logs; empty for nowhere.
     """
 
     network: str
@@ -68,6 +70,7 @@ class Job:
     min_repeat_ms: int = 100
     seed: int = 0
     only: str = ""
+    records: str = ""
 
     @property
     def title(self) -> str:

@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.search.job import Report, Work
+from benchmarks.search.job import Job, Report, Work
 from benchmarks.search.loop import Loop, described_tasks, latency, phase_seconds
 from benchmarks.stock_measurer import StockMeasurer
 from familyseer import auto_scheduler
@@ -48,7 +49,7 @@ class Ours:
             num_measures_per_round=job.per_round,
             verbose=0,
             runner=_runner(work),
-            measure_callbacks=[reporter],
+            measure_callbacks=[reporter, *_record_to(job, self.policy)],
         )
         scheduler.tune(options, search_policy=self.policy)
 
@@ -69,6 +70,15 @@ class _Reporter(auto_scheduler.TaskSchedulerCallback, auto_scheduler.MeasureCall
         if measured:
             costs = [cost for cost, _ in measured]
             self._report(task_id, phase_seconds(task_scheduler.ledger), costs, lambda i: measured[i][1])
+
+
+def _record_to(job: Job, policy: str) -> Sequence[auto_scheduler.MeasureCallback]:
+    """Return what keeps a new log of all that is measured, where one is wanted."""
+    if not job.records:
+        return ()
+    path = Path(job.records) / f"{job.network}-b{job.batch}-{policy}-{job.seed}.log"
+    path.unlink(missing_ok=True)  # of a block that was interrupted
+    return (auto_scheduler.RecordToFile(str(path)),)
 
 
 def _runner(work: Work) -> Any:

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.search import __main__ as command
 from benchmarks.search import block
 from benchmarks.search.job import Job
+from familyseer.records import RecordLog
 
 ONE_TASK = ["--network", "bert_base", "--size", "tiny", "--only", "matmul2", "--min-repeat-ms", "1"]
 
@@ -33,7 +34,9 @@ def results(tmp_path_factory):
             "sketch.xgb.family_op",
             "sketch.xgb:pack_sum",
         ]
-        code = run(patch, out, "--seeds", 1, "--trials", 6, "--per-round", 4, "--baselines", *names)
+        code = run(
+            patch, out, "--seeds", 1, "--trials", 6, "--per-round", 4, "--records", out.parent, "--baselines", *names
+        )
     assert code == 0
     return out
 
@@ -50,6 +53,13 @@ def test_every_contestant_measures_its_budget(results):
         assert totals == sorted(totals), name
         assert all(seconds >= -0.01 for made in rounds for seconds in made["seconds"].values()), name
         assert rounds[-1]["seconds"]["other"] < 0.5 * totals[-1] or name == "stock"
+
+
+def test_our_policies_keep_their_logs(results):
+    """What a policy measured can be studied afterwards."""
+    (log,) = results.parent.glob("*.log")
+    assert log.name == "bert_base-b1-sketch.xgb.family_op-0.log"
+    assert len(RecordLog(log).read().records) == 6
 
 
 def test_all_finalists_are_timed_together(results):
