@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -58,6 +60,7 @@ class Reporter:
 def serve(connection: Connection, job: Job, contestant: str, log: str, environment: Mapping[str, str]) -> None:
     """Prepare, then tune when told to; this is what a child process runs."""
     _redirect(log)
+    _end_with_parent()
     os.environ.update(environment)
     try:
         from benchmarks.search.contestants import parse
@@ -69,6 +72,18 @@ def serve(connection: Connection, job: Job, contestant: str, log: str, environme
         connection.send(("done", None))
     except BaseException:
         connection.send(("failed", traceback.format_exc()))
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is gone, however that ended: nobody else would stop it."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _redirect(log: str) -> Any:
