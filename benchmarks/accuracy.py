@@ -23,30 +23,28 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, pstdev
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import adjusted_rand_score
 
-from benchmarks.command import exit_status, pyplot, save_figure
+from benchmarks.command import exit_status
+from benchmarks.families import Gathered, family_map, gather
 from benchmarks.machine import describe
 from benchmarks.ranking import ranking_metrics
 from benchmarks.table import RANDOM_PROGRAMS, MeasuredTask, load_table, save_table
 from familyseer.cost_model import CostModel, XGBCostModel
 from familyseer.errors import InvalidInputError
 from familyseer.ledger import whole_number
-from familyseer.metrics import pairwise_accuracy
+from familyseer.report import draw_families
 
 FAMILIES = ("operator", "hash", "cross_accuracy", "random")
-_CONTINUED_ROUNDS = 40
+_FAMILY_ROUNDS = 40  # as `ModelBank`'s
 _SAMPLE_SEED = 7
 
 Matrix = NDArray[np.float64]
@@ -78,6 +76,7 @@ def collect(network: str, target: str, programs: int, path: Path, *, size: str =
                     task=replace(task.task, key=task.desc, name=task.desc, weight=weight),
                     features=extract_features(task.mod, task.target, schedules, 1),
                     seconds=np.array([result.cost for result in results]),
+                    rounds=np.zeros(len(results), dtype=np.int64),
                 )
             )
             save_table(path, found)
@@ -93,25 +92,9 @@ def split(tasks: Sequence[MeasuredTask], seed: int) -> tuple[list[NDArray[np.int
 
 def trained(
     tasks: Sequence[MeasuredTask], parts: Sequence[NDArray[np.int64]], members: Sequence[int], seed: int
-) -> CostModel:
+) -> XGBCostModel:
     """Return a model of the chosen parts of some tasks."""
     model = XGBCostModel(seed=seed, adaptive_training=False)
-    model.update_many([_batch(tasks[i], parts[i]) for i in members])
-    return model
-
-
-def continued(
-    shared: CostModel,
-    tasks: Sequence[MeasuredTask],
-    parts: Sequence[NDArray[np.int64]],
-    members: Sequence[int],
-    seed: int,
-) -> CostModel:
-    """Return the shared model with further trees that learnt from `members` alone."""
-    model = XGBCostModel(seed=seed, adaptive_training=False, rounds=_CONTINUED_ROUNDS)
-    with TemporaryDirectory() as folder:
-        shared.save(Path(folder) / "shared.model")
-        model.load(Path(folder) / "shared.model")
     model.update_many([_batch(tasks[i], parts[i]) for i in members])
     return model
 
@@ -125,47 +108,14 @@ def judge(model: CostModel, measured: MeasuredTask, part: NDArray[np.int64]) -> 
     return ranking_metrics(measured.seconds[part], model.predict(measured.task.key, measured.features[part]))
 
 
-def cross_accuracy(
-    tasks: Sequence[MeasuredTask],
-    train: Sequence[NDArray[np.int64]],
-    test: Sequence[NDArray[np.int64]],
-    seed: int,
-) -> Matrix:
-    """Return A (t, t): how well a model of task i alone ranks the other half of task j."""
-    rows = []
-    for i in range(len(tasks)):
-        model = trained(tasks, train, [i], seed)
-        rows.append(
-            [
-                pairwise_accuracy(measured.seconds[part], model.predict(measured.task.key, measured.features[part]))
-                for measured, part in zip(tasks, test, strict=True)
-            ]
-        )
-    return np.array(rows)
-
-
-def similarity(accuracy: Matrix) -> Matrix:
-    """Return A / sqrt(A_ii A_jj), made symmetric: how much of their own accuracy two tasks give each other."""
-    own = np.sqrt(np.diag(accuracy))
-    relative = accuracy / np.outer(own, own)
-    return np.asarray((relative + relative.T) / 2)
-
-
-def cluster(accuracy: Matrix, count: int) -> Labels:
-    """Return `count` families by average linkage."""
-    distance = np.maximum(1 - similarity(accuracy), 0)
-    np.fill_diagonal(distance, 0)
-    found = AgglomerativeClustering(n_clusters=count, metric="precomputed", linkage="average").fit(distance)
-    return [f"family {label}" for label in found.labels_]
-
-
-def families(tasks: Sequence[MeasuredTask], accuracy: Matrix, seed: int) -> dict[str, Labels]:
+def families(tasks: Sequence[MeasuredTask], gathered: Gathered, seed: int) -> dict[str, Labels]:
     """Return the label of each task under each of `FAMILIES`."""
     operators = [measured.task.operator for measured in tasks]
+    found = gathered.tracker.partition
     return {
         "operator": operators,
         "hash": [measured.task.structure for measured in tasks],
-        "cross_accuracy": cluster(accuracy, len(set(operators))),
+        "cross_accuracy": [found.family_of(measured.task.key) for measured in tasks],
         "random": [str(label) for label in np.random.default_rng(seed).permutation(operators)],
     }
 
@@ -173,8 +123,8 @@ def families(tasks: Sequence[MeasuredTask], accuracy: Matrix, seed: int) -> dict
 def study(tasks: Sequence[MeasuredTask], seed: int) -> dict[str, Any]:
     """Return cross-accuracy, families, and the mean metrics of every model and family for both questions."""
     train, test = split(tasks, seed)
-    accuracy = cross_accuracy(tasks, train, test, seed)
-    labels = families(tasks, accuracy, seed)
+    gathered = gather(tasks, train, seed)
+    labels = families(tasks, gathered, seed)
     metrics: dict[str, dict[str, dict[str, float]]] = {"measured": {}, "new": {}}
     for question, models in metrics.items():
         shared = _shared(tasks, train, seed, leave_out=question == "new")
@@ -191,7 +141,9 @@ def study(tasks: Sequence[MeasuredTask], seed: int) -> dict[str, Any]:
                 if same not in made:
                     made[same] = (
                         trained(tasks, train, relatives, seed) if relatives else base,
-                        continued(base, tasks, train, relatives, seed) if relatives else base,
+                        base.continued([tasks[k].task.key for k in relatives], rounds=_FAMILY_ROUNDS)
+                        if relatives
+                        else base,
                     )
                 own.append(judge(made[same][0], tasks[i], test[i]))
                 both.append(judge(made[same][1], tasks[i], test[i]))
@@ -199,7 +151,7 @@ def study(tasks: Sequence[MeasuredTask], seed: int) -> dict[str, Any]:
     operators = labels["operator"]
     return {
         "metrics": metrics,
-        "cross_accuracy": accuracy.round(4).tolist(),
+        "cross_accuracy": gathered.known.accuracy.round(4).tolist(),
         "families": labels,
         "adjusted_rand_index": {kind: float(adjusted_rand_score(operators, label)) for kind, label in labels.items()},
     }
@@ -207,7 +159,7 @@ def study(tasks: Sequence[MeasuredTask], seed: int) -> dict[str, Any]:
 
 def _shared(
     tasks: Sequence[MeasuredTask], train: Sequence[NDArray[np.int64]], seed: int, *, leave_out: bool
-) -> list[CostModel]:
+) -> list[XGBCostModel]:
     """Return the shared model that judges each task: of all tasks, or of all others."""
     everyone = range(len(tasks))
     if not leave_out:
@@ -241,29 +193,6 @@ def show(result: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def draw(result: Mapping[str, Any], paths: Sequence[Path]) -> None:
-    """Draw the cross-accuracy of the first seed, tasks in order of their families, with the families framed."""
-    from matplotlib.patches import Rectangle
-
-    first, names = result["seeds"][0], result["tasks"]
-    accuracy, label = np.array(first["cross_accuracy"]), first["families"]["cross_accuracy"]
-    order = sorted(range(len(names)), key=lambda i: (label[i], names[i]))
-    size = 3 + 0.28 * len(names)
-    figure, axes = pyplot().subplots(figsize=(size + 1, size), layout="constrained")
-    image = axes.imshow(accuracy[np.ix_(order, order)], vmin=0.4, vmax=1.0, cmap="viridis")
-    axes.set_xticks(range(len(names)), [names[i] for i in order], rotation=90, fontsize=7)
-    axes.set_yticks(range(len(names)), [names[i] for i in order], fontsize=7)
-    axes.set_xlabel("task judged")
-    axes.set_ylabel("task learnt from")
-    start = 0
-    for count in Counter(label[i] for i in order).values():
-        frame = Rectangle((start - 0.5, start - 0.5), count, count, fill=False, edgecolor="red", linewidth=1.6)
-        axes.add_patch(frame)
-        start += count
-    figure.colorbar(image, label="pairwise accuracy", shrink=0.8)
-    save_figure(figure, paths)
-
-
 def run(options: argparse.Namespace) -> None:
     """Collect where needed, study, write."""
     for name in ("programs", "seeds"):
@@ -283,7 +212,9 @@ def run(options: argparse.Namespace) -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result) + "\n")
     options.out.with_suffix(".md").write_text(show(result) + "\n")
-    draw(result, [options.out.with_suffix(".svg"), options.out.with_suffix(".png")])
+    gathered = gather(tasks, split(tasks, 0)[0], 0)
+    for suffix in (".svg", ".png"):
+        draw_families(family_map(tasks, gathered), options.out.with_suffix(suffix))
     print(show(result))
 
 

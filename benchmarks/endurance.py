@@ -19,6 +19,7 @@ import psutil
 from benchmarks.machine import describe
 from benchmarks.workloads import OPERATORS
 from familyseer import auto_scheduler
+from familyseer.ledger import PHASES
 
 
 class Watch(auto_scheduler.TaskSchedulerCallback):
@@ -60,7 +61,7 @@ def main() -> None:
             adaptive_training=True,
         )
     snapshot = scheduler.ledger.snapshot()
-    phases = {phase: snapshot.phase_seconds(phase) for phase in ("search", "build", "run", "train", "other")}
+    phases = {phase: snapshot.phase_seconds(phase) for phase in PHASES}
     document = {
         "machine": describe(),
         "trials": summary.trials,

@@ -15,6 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,8 +26,8 @@ from benchmarks.command import exit_status
 from benchmarks.curves import SLACKS
 from benchmarks.machine import describe
 from benchmarks.table import RANDOM_PROGRAMS, MeasuredTask, load_table
-from familyseer.cost_model import CostModel, ModelBank, PackSumXGBModel, RandomCostModel, XGBCostModel
-from familyseer.families.keys import partition_tasks
+from familyseer.cost_model import CostModel, PackSumXGBModel, RandomCostModel, XGBCostModel
+from familyseer.families.learner import family_model
 from familyseer.ledger import whole_number
 from familyseer.measure import INVALID_COST, MeasureErrorNo, MeasureResult
 from familyseer.schedulers import GradientScheduler, RoundRobinScheduler, TaskScheduler
@@ -40,15 +41,16 @@ MakeModel = Callable[[Sequence[Task], int], CostModel]
 MakeScheduler = Callable[[Sequence[Task], int], TaskScheduler]
 
 
-def _xgb(seed: int) -> CostModel:
-    return XGBCostModel(seed=seed)
+def _family(policy: str) -> MakeModel:
+    return lambda tasks, seed: family_model(tasks, policy, partial(XGBCostModel, seed=seed), seed=seed)
 
 
 MODELS: Mapping[str, MakeModel] = {
     "random": lambda tasks, seed: RandomCostModel(seed=seed),
-    "shared": lambda tasks, seed: _xgb(seed),
-    "family_op": lambda tasks, seed: ModelBank(partition_tasks("op", tasks).labels(), lambda: _xgb(seed)),
-    "family_ind": lambda tasks, seed: ModelBank(partition_tasks("ind", tasks).labels(), lambda: _xgb(seed)),
+    "shared": lambda tasks, seed: XGBCostModel(seed=seed),
+    "family_op": _family("sketch.xgb.family_op"),
+    "family_accuracy": _family("sketch.xgb.family_accuracy"),
+    "family_ind": _family("sketch.xgb.family_ind"),
     "shared, TVM's objective": lambda tasks, seed: PackSumXGBModel(),
 }
 

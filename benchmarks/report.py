@@ -24,6 +24,7 @@ from benchmarks.curves import SLACKS, Point, at_seconds, at_trials, curve, first
 from benchmarks.search.contestants import BASELINE
 from benchmarks.search.document import load, machine_of
 from familyseer.errors import InvalidInputError
+from familyseer.ledger import PHASES
 
 Curves = dict[str, list[list[Point]]]
 """For each contestant one curve per seed."""
@@ -134,11 +135,11 @@ def final_table(curves: Curves, blocks: Sequence[Mapping[str, Any]]) -> str:
             for b, p in pairs
         ]
         ends = [block["runs"][name][-1]["seconds"] for block in blocks]
-        phases = [f"{median(end[phase] for end in ends):.0f}" for phase in ("search", "build", "run", "train", "other")]
+        phases = [f"{median(end.get(phase, 0.0) for end in ends):.0f}" for phase in PHASES]
         latency, seconds = median(p[-1].latency for p in own), median(p[-1].seconds for p in own)
         rows.append([name, f"{latency * 1e3:.3f}", spread(equal_trials), spread(equal_time), f"{seconds:.0f}", *phases])
     header = ["contestant", "final ms", "at equal trials", "at equal time", "seconds"]
-    return table([*header, "search", "build", "run", "train", "other"], rows)
+    return table([*header, *PHASES], rows)
 
 
 def draw(curves: Curves, title: str, paths: Sequence[Path]) -> None:

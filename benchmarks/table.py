@@ -36,11 +36,14 @@ class MeasuredTask:
         Of the n programs.
     seconds
         (n,) latencies; 1e10 for a failed program.
+    rounds
+        (n,) number, in the whole run, of the round in which each was measured; all 0 for programs of no search.
     """
 
     task: Task
     features: FeatureSet
     seconds: NDArray[np.float64]
+    rounds: NDArray[np.int64]
 
 
 def load_table(path: Path = RANDOM_PROGRAMS) -> list[MeasuredTask]:
@@ -68,6 +71,7 @@ def _measured(name: str, data: Mapping[str, Any]) -> MeasuredTask:
         task=Task(key=name, name=name, weight=weight, flops=flops, **labels),
         features=FeatureSet(rows=data[f"{name}/rows"], counts=data[f"{name}/counts"]),
         seconds=np.asarray(data[f"{name}/seconds"], dtype=np.float64),
+        rounds=np.asarray(data.get(f"{name}/rounds", np.zeros(len(data[f"{name}/seconds"]))), dtype=np.int64),
     )
 
 
@@ -80,6 +84,7 @@ def save_table(path: Path, tasks: Sequence[MeasuredTask]) -> None:
             f"{name}/rows": measured.features.rows,
             f"{name}/counts": measured.features.counts,
             f"{name}/seconds": measured.seconds,
+            f"{name}/rounds": measured.rounds,
             f"{name}/operator": np.array(task.operator),
             f"{name}/structure": np.array(task.structure),
             f"{name}/weight": np.array(task.weight),

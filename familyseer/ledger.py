@@ -17,7 +17,7 @@ from familyseer.task import TaskKey
 
 __all__ = ["PHASES", "Budget", "Ledger", "LedgerSnapshot", "Phase", "whole_number"]
 
-Phase = Literal["search", "build", "run", "train", "other"]
+Phase = Literal["search", "build", "run", "train", "families", "other"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 
 

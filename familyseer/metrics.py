@@ -3,16 +3,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from familyseer.errors import InvalidInputError
 from familyseer.measure import INVALID_COST
 
-__all__ = ["pairwise_accuracy", "peak_at_k", "top_k_recall"]
+__all__ = ["Confidence", "pairwise_accuracy", "peak_at_k", "top_k_recall"]
 
 _BLOCK = 1 << 22
 """Pairs that are looked at together: bounds memory to some tens of MB whatever n is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confidence:
+    """How far a model's predictions can be trusted, as a running mean over the batches that it had not learnt.
+
+    Parameters
+    ----------
+    batches
+        Batches that were judged; 0 means that nothing is known.
+    rank_correlation
+        Goodman and Kruskal's gamma of predicted and measured order, ``2 · pairwise_accuracy − 1``, in [-1, 1].
+    top_quality
+        Speed of the best of the predicted top 8 (of a batch below 16, of its better half) over that of the batch's best,
+        in [0, 1].
+    """
+
+    batches: int = 0
+    rank_correlation: float = 0.0
+    top_quality: float = 0.0
 
 
 def pairwise_accuracy(costs: ArrayLike, scores: ArrayLike, *, tolerance: float = 0.0) -> float:

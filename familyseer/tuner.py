@@ -14,6 +14,7 @@ from types import MappingProxyType
 from familyseer.errors import InvalidInputError
 from familyseer.ledger import Budget, Ledger, whole_number
 from familyseer.measure import INVALID_COST, MeasureResult
+from familyseer.metrics import Confidence
 from familyseer.schedulers.base import (
     ROUNDS_BEFORE_RETIREMENT,
     Objective,
@@ -127,6 +128,8 @@ class Tuner:
         Retire a task when its latency has not fallen for more trials than this; ``None``: never.
     before_round, after_round
         Called with the index of the task, and after the round also with its outcome.
+    confidence
+        How far the cost model that serves a task, by index, can be trusted; the scheduler sees it in the states.
     ledger
         Where trials and time are charged; ``None``: a new one with `clock`.
     clock
@@ -151,6 +154,7 @@ class Tuner:
         per_task_early_stopping: int | None = None,
         before_round: Callable[[int], None] = lambda index: None,
         after_round: Callable[[int, RoundOutcome], None] = lambda index, outcome: None,
+        confidence: Callable[[int], Confidence] = lambda index: Confidence(),
         ledger: Ledger | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -164,7 +168,7 @@ class Tuner:
         self._early_stopping = whole_number("early_stopping", early_stopping, at_least=_NEVER, remedy="-1 means never.")
         self._task_patience = _patience(per_task_early_stopping)
         self._run_round, self._scheduler, self._clock = run_round, scheduler, clock
-        self._before_round, self._after_round = before_round, after_round
+        self._before_round, self._after_round, self._confidence = before_round, after_round, confidence
         self._restored_trials = 0
         self._progress = _Progress(states=tuple(_new_state(task) for task in tasks))
 
@@ -240,7 +244,8 @@ class Tuner:
         if self.stop_reason() is not None:
             return False
         with self.ledger.phase("other"):
-            index = self._scheduler.next_task(self.states)
+            states = [replace(state, confidence=self._confidence(i)) for i, state in enumerate(self.states)]
+            index = self._scheduler.next_task(states)
         with self.ledger.phase("other", self.tasks[index].key):
             self._before_round(index)
             wanted = min(self.num_measures_per_round, self.budget.remaining(self.trials))

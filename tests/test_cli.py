@@ -100,6 +100,7 @@ def write_log(path, *, target=CPU):
         (["show", "missing.json"], "`LOG` must be an existing file; got 'missing.json'"),
         (["show", "."], "must be a file; it is a folder"),
         (["apply", "missing.json"], "`LOG` must be an existing file; got 'missing.json'"),
+        (["families", "missing.json"], "`LOG` must be an existing file; got 'missing.json'"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(arguments, message, capsys, monkeypatch, tmp_path):
@@ -113,7 +114,7 @@ def test_bad_input_is_refused_in_one_sentence(arguments, message, capsys, monkey
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["show", "apply"])
+@pytest.mark.parametrize("command", ["show", "apply", "families"])
 def test_what_is_no_log_is_refused(command, capsys, tmp_path):
     """A binary file, and one of text that is not ours."""
     for content in (bytes(range(256)) * 40, b"a model\n"):
@@ -310,6 +311,20 @@ def test_tuning_again_measures_nothing(tuned, capsys):
     assert "all 9 trials are spent (9 of them before)" in out
     assert "the tuned network computes the same as the untuned one" in out
     assert tuned.read_bytes() == before
+
+
+def test_families_are_shown_where_little_is_measured(tuned, capsys, tmp_path):
+    """Of a log of few trials by another policy: families by operator, no figure."""
+    assert main(["families", str(tuned)]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^dense +\w+ +1 +- +- +shared +- +-$", out, re.MULTILINE)
+    assert re.search(r"^\d tasks in \d families; 0 tasks have enough measurements$", out, re.MULTILINE)
+
+    code, text = failed_after_output(capsys, "families", tuned, "--figure", tmp_path / "map.svg")
+    assert (code, "a figure needs at least 2 tasks with enough measurements; got 0. Tune for longer" in text) == (
+        2,
+        True,
+    )
 
 
 def test_apply_knows_the_network_and_writes_a_library(tuned, capsys, tmp_path):

@@ -138,7 +138,7 @@ def test_refuses_an_unknown_phase():
     """A misspelt phase is named together with the known ones."""
     phase = Ledger().phase("sleep")
 
-    with pytest.raises(InvalidInputError, match="one of search, build, run, train, other; got 'sleep'"):
+    with pytest.raises(InvalidInputError, match="one of search, build, run, train, families, other; got 'sleep'"):
         phase.__enter__()
 
 

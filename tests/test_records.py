@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from familyseer.errors import InvalidInputError, LogError
 from familyseer.measure import MeasureErrorNo, MeasureResult
 from familyseer.records import (
+    FamiliesRecord,
     MeasureRecord,
     NetworkRecord,
     RecordLog,
@@ -101,6 +102,7 @@ records = st.builds(
     seed=st.integers(),
     round=st.integers(),
     tvm_version=texts,
+    predicted=st.dictionaries(texts, finite, max_size=2),
 )
 workloads = st.builds(
     WorkloadRecord,
@@ -128,7 +130,20 @@ networks = st.builds(
 )
 
 
-@given(records | workloads | networks)
+families = st.builds(
+    FamiliesRecord,
+    task=st.text(),
+    round=st.integers(),
+    target=targets,
+    policy=texts,
+    families=st.dictionaries(
+        st.text(min_size=1), st.lists(texts, min_size=1, max_size=3).map(tuple), min_size=1, max_size=3
+    ).map(lambda groups: tuple(groups.items())),
+    reason=texts,
+)
+
+
+@given(records | workloads | networks | families)
 def test_a_record_comes_back_exactly(record):
     """Writing and reading a line gives the same record, whatever characters and numbers it holds."""
     line = encode_line(record)
@@ -158,6 +173,55 @@ def test_a_measure_line_is_what_the_format_says():
         rb'"error":"NO_ERROR","message":"","time":1.5,"build":2.0,"run":3.0,"policy":"sketch.xgb","seed":7,"round":3,'
         rb'"tvm":"0.27.0","trace":[[["Split",["l1"],[],["l2"]]],[[0,[4,8]]]]}' + b"\n"
     )
+
+
+def test_predictions_are_written_where_there_are_any():
+    """Between the version and the trace, which stays last for those who look at a line."""
+    line = encode_line(replace(measured(1.0), predicted={"shared": 0.5, "family": 0.25}))
+
+    assert line.endswith(b'"tvm":"","predicted":{"shared":0.5,"family":0.25},"trace":0}\n')
+
+
+def test_families_are_kept_in_their_order(three):
+    """A log tells of each change of the partition, between the measurements or after them."""
+    changes = [
+        FamiliesRecord(
+            task=TASK.key, round=n, target=CPU, policy="p", families=(("all", (TASK.key, "b")),), reason="why"
+        )
+        for n in range(2)
+    ]
+    with RecordLog(three) as log:
+        for change in changes:
+            log.add_families(change)
+        log.append(measured(9.0, trace=9))
+    contents = RecordLog(three).read()
+
+    assert contents.families == tuple(changes)
+    assert len(contents.records) == 4
+    assert encode_line(changes[1]) == (
+        rb'{"v":1,"kind":"families","task":"c0ffee","round":1,"target":"{\"kind\":\"llvm\",\"num-cores\":4}","policy":"p",'
+        rb'"families":{"all":["c0ffee","b"]},"reason":"why"}' + b"\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "reason"),
+    [
+        ("families", {"families": {"all": "c0ffee"}}, "`families` must be lists of task keys"),
+        ("families", {"families": {"all": [1]}}, "`families` must be lists of task keys"),
+        ("families", {"families": {}}, "`families` must have names and members"),
+        ("families", {"families": {"all": []}}, "`families` must have names and members"),
+        ("measure", {"predicted": [0.5]}, "`predicted` must be dict"),
+        ("measure", {"predicted": {"shared": "high"}}, "`predicted.shared` must be a finite number; got 'high'"),
+    ],
+)
+def test_bad_families_and_predictions_are_refused(kind, change, reason):
+    """A damaged line is set aside with a reason."""
+    change_of_families = FamiliesRecord(task="t", round=0, target=CPU, policy="", families=(("all", ("t",)),))
+    line = json.loads(encode_line(change_of_families if kind == "families" else measured(1.0)))
+
+    with pytest.raises(InvalidInputError, match=reason):
+        decode_line(json.dumps(line | change).encode())
 
 
 @pytest.mark.parametrize(

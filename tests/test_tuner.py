@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from familyseer.errors import InvalidInputError
 from familyseer.ledger import Ledger
 from familyseer.measure import INVALID_COST, MeasureErrorNo, MeasureResult
+from familyseer.metrics import Confidence
 from familyseer.schedulers import GradientScheduler, RoundRobinScheduler
 from familyseer.task import Task
 from familyseer.tuner import RoundOutcome, StopReason, Tuner
@@ -554,3 +555,26 @@ def test_refuses_more_results_than_were_asked_for():
 
     with pytest.raises(InvalidInputError, match="`run_round` must return ≤ 8 results; got 9"):
         tuned.run()
+
+
+def test_the_scheduler_sees_how_far_models_can_be_trusted():
+    """Every decision gets what is true at that moment, for all tasks."""
+    seen = []
+
+    class Watching(RoundRobinScheduler):
+        def next_task(self, states):
+            seen.append([state.confidence.rank_correlation for state in states])
+            return super().next_task(states)
+
+    engine = PlannedEngine([falling(), falling()])
+    known = {0: 0.0, 1: 0.5}
+    tuned = tuner(
+        engine,
+        Watching(),
+        num_measure_trials=8,
+        confidence=lambda index: Confidence(batches=1, rank_correlation=known[index]),
+        after_round=lambda index, outcome: known.update({index: 0.25}),
+    )
+    tuned.run()
+
+    assert seen == [[0.0, 0.5], [0.25, 0.5]]

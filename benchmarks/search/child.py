@@ -44,7 +44,7 @@ class Reporter:
         """Tell of a round and wait."""
         stopped = self._clock()
         total = stopped - self._started
-        seconds: dict[str, float] = {phase: phases[phase] for phase in PHASES}
+        seconds: dict[str, float] = {phase: phases.get(phase, 0.0) for phase in PHASES}
         seconds["other"] = total - sum(seconds.values())
         valid = [(cost, i) for i, cost in enumerate(costs) if cost is not None]
         best, position = min(valid, default=(float("inf"), -1))

@@ -24,7 +24,7 @@ from tvm.s_tir import meta_schedule as ms
 from benchmarks.search.job import Report, Work
 from benchmarks.search.loop import Loop, described_tasks
 from benchmarks.search.ours import measurer_for
-from familyseer.cost_model import ModelBank, PackSumXGBModel
+from familyseer.cost_model import PackSumXGBModel
 from familyseer.ledger import Ledger
 from familyseer.meta_schedule.database.rebuild import TVM_ERRORS, rebuild_schedule
 from familyseer.meta_schedule.search_policy import FamilySketchPolicy
@@ -192,7 +192,7 @@ class Diffusion:
         clusters = self._clusters(work, described)
         of_task: Mapping[int, _Cluster] = {i: cluster for cluster in clusters for i in cluster.members}
         is_prior = [of_task[i].prior == i for i in range(len(described))]
-        model = ModelBank({task.key: "all" for task in described}, lambda: PackSumXGBModel(adaptive_training=False))
+        model = PackSumXGBModel(adaptive_training=False)
         policies = [
             FamilySketchPolicy(
                 task,

@@ -12,7 +12,7 @@ from familyseer.ledger import Phase
 
 __all__ = ["PHASES", "SIZES", "Contestant", "Job", "Report", "Round", "Work", "network_options", "prepare"]
 
-PHASES: tuple[Phase, ...] = ("search", "build", "run", "train")
+PHASES: tuple[Phase, ...] = ("search", "build", "run", "train", "families")
 
 SIZES = ("small", "full", "tiny")
 """Few layers at their true widths, which has nearly all tasks of the network; the published depth; a toy for tests."""

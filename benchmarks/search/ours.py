@@ -16,8 +16,10 @@ from benchmarks.search.loop import Loop, described_tasks, latency, phase_seconds
 from benchmarks.stock_measurer import StockMeasurer
 from familyseer import auto_scheduler
 from familyseer.cost_model import CostModel, ModelBank, PackSumXGBModel, XGBCostModel
+from familyseer.cost_model.booster import BoosterModel
 from familyseer.errors import InvalidInputError
 from familyseer.families.keys import PolicyName, partition_tasks
+from familyseer.families.learner import family_model
 from familyseer.ledger import Ledger
 from familyseer.meta_schedule.search_policy import FamilySketchPolicy
 from familyseer.task import Task
@@ -26,7 +28,10 @@ __all__ = ["FLAGS", "Ablation", "Ours", "measurer_for"]
 
 FLAGS: Mapping[str, str] = {
     "random_families": "as many families of the same sizes, drawn at random",
-    "pack_sum": "TVM's objective for the cost model instead of ours",
+    "first_families": "the families of the first round for the whole run, no cross-accuracy",
+    "serve_shared": "the shared model answers for every task, whatever the families' models predict",
+    "serve_family": "every family is served by its own model, however that predicts",
+    "pack_sum": "TVM's objective for the cost model instead of ours; families stay those of the first round",
     "no_optimism": "the search follows the mean prediction instead of an upper confidence bound",
     "large_population": "MetaSchedule's 512 schedules in every generation, whatever the round's size",
     "stock_builder": "MetaSchedule's builder and runner",
@@ -107,7 +112,7 @@ class Ablation:
     def tune(self, work: Work, report: Report) -> None:
         """Tune one round of one task after another, as the gradient says."""
         described, ledger, seed = described_tasks(work), Ledger(), work.job.seed
-        bank = ModelBank(self._labels(described, seed), self._model(seed))
+        bank = self._bank(described, seed)
         params = {"evolutionary_search_population": 512} if "large_population" in self.flags else {}
         policies = [
             FamilySketchPolicy(task, bank, params=params, seed=seed, described=info, ledger=ledger, verbose=0)
@@ -120,14 +125,22 @@ class Ablation:
             while index is not None and loop.round(index, work.job.per_round):
                 index = loop.steepest()
 
-    def _labels(self, described: Sequence[Task], seed: int) -> dict[str, str]:
+    def _bank(self, described: Sequence[Task], seed: int) -> CostModel:
+        make_model = self._make_model(seed)
+        if PolicyName.parse(self.policy).family == "shared":
+            return make_model()
+        serve: dict[str, Any] = {}
+        for flag in ("serve_shared", "serve_family"):
+            serve |= {"serve": flag.removeprefix("serve_")} if flag in self.flags else {}
+        if not self.flags & {"random_families", "first_families", "pack_sum"}:
+            return family_model(described, self.policy, make_model, seed=seed, **serve)
         labels = partition_tasks(self.policy, described).labels()
-        if "random_families" not in self.flags:
-            return labels
-        shuffled = np.random.default_rng(seed).permutation(list(labels.values()))
-        return dict(zip(labels, map(str, shuffled), strict=True))
+        if "random_families" in self.flags:
+            shuffled = np.random.default_rng(seed).permutation(list(labels.values()))
+            labels = dict(zip(labels, map(str, shuffled), strict=True))
+        return ModelBank(labels, make_model, **serve)
 
-    def _model(self, seed: int) -> Callable[[], CostModel]:
+    def _make_model(self, seed: int) -> Callable[[], BoosterModel]:
         if "pack_sum" in self.flags:
             return lambda: PackSumXGBModel(seed=seed, adaptive_training=False)
         if "no_optimism" in self.flags:

@@ -14,7 +14,7 @@ from collections import Counter
 from benchmarks.search.job import Report, Work
 from benchmarks.search.loop import Loop, described_tasks
 from benchmarks.search.ours import measurer_for
-from familyseer.cost_model import ModelBank, PackSumXGBModel
+from familyseer.cost_model import PackSumXGBModel
 from familyseer.ledger import Ledger
 from familyseer.meta_schedule.search_policy import FamilySketchPolicy
 
@@ -36,15 +36,12 @@ class Published:
         described, ledger, per_round = described_tasks(work), Ledger(), work.job.per_round
         family = [core_family(task.operator) for task in described]
         sizes = Counter(family)
-        banks = {
-            name: ModelBank(
-                {task.key: name for task, label in zip(described, family, strict=True) if label == name},
-                lambda size=size: PackSumXGBModel(min_samples=size * per_round + 1, adaptive_training=False),  # type: ignore[misc]
-            )
+        models = {
+            name: PackSumXGBModel(min_samples=size * per_round + 1, adaptive_training=False)
             for name, size in sizes.items()
         }
         policies = [
-            FamilySketchPolicy(task, banks[name], seed=work.job.seed, described=info, ledger=ledger, verbose=0)
+            FamilySketchPolicy(task, models[name], seed=work.job.seed, described=info, ledger=ledger, verbose=0)
             for task, info, name in zip(work.tasks, described, family, strict=True)
         ]
         with measurer_for(work) as measurer:

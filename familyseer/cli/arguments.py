@@ -29,6 +29,11 @@ examples:
 
 An interrupted run goes on from its log: give the same command again.
 """
+_FAMILIES_EXAMPLES = """\
+examples:
+  familyseer families resnet18.json
+  familyseer families resnet18.json --figure families.svg
+"""
 _APPLY_EXAMPLES = """\
 examples:
   familyseer apply resnet18.json                    the network that the log tells of
@@ -57,6 +62,10 @@ def parser() -> argparse.ArgumentParser:
     show = _command(commands, "show", "show what a tuning log holds", "")
     show.add_argument("log", type=Path, metavar="LOG", help="a log of 'familyseer tune'")
     _add_verbose(show)
+    families = _command(commands, "families", "show which tasks of a log are families, and why", _FAMILIES_EXAMPLES)
+    families.add_argument("log", type=Path, metavar="LOG", help="a log of 'familyseer tune'")
+    families.add_argument("--figure", type=Path, metavar="FILE", help="heat map to draw: FILE.svg, .png or .pdf")
+    _add_verbose(families)
     _add_apply(_command(commands, "apply", "compile a network with the best records of a log", _APPLY_EXAMPLES))
     return top
 

@@ -17,9 +17,11 @@ from familyseer.networks import Network
 from familyseer.progress import RoundProgress
 from familyseer.records import UNTUNED, LogContents, NetworkRecord, RecordLog, for_target, same_target, trials_for
 from familyseer.report import (
+    draw_families,
     failure_diagnosis,
     gain_rows,
     network_text,
+    render_families,
     render_gains,
     render_left_out,
     render_summary,
@@ -29,7 +31,7 @@ from familyseer.report import (
     untuned_latencies,
 )
 
-__all__ = ["apply", "show", "tune"]
+__all__ = ["apply", "families", "show", "tune"]
 
 _TRIALS_PER_TASK = 64
 
@@ -139,6 +141,25 @@ def show(options: argparse.Namespace, console: Console) -> int:
         _print_tables(console, contents, target)
     for line in render_left_out(contents):
         console.print(line)
+    return 0
+
+
+def families(options: argparse.Namespace, console: Console) -> int:
+    """Print which tasks of a log are families, and draw their cross-accuracy."""
+    _require_log(options.log)
+    targets = dict.fromkeys(workload.task.target for workload in RecordLog(options.log).read().workloads)
+    if not targets:
+        raise LogError(f"the log {str(options.log)!r} must hold records; it has none")
+    if options.figure is not None and len(targets) > 1:
+        raise InvalidInputError(f"`--figure` needs a log of one target; {str(options.log)!r} has {len(targets)}")
+    from familyseer.meta_schedule.families import map_families
+
+    for target in targets:
+        found = map_families(options.log, target)
+        console.print(f"target {target}\n\n{render_families(found)}")
+        if options.figure is not None:
+            draw_families(found, options.figure)
+            console.print(f"wrote {options.figure}")
     return 0
 
 

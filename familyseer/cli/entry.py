@@ -15,13 +15,18 @@ from types import FrameType
 from rich.console import Console
 
 from familyseer.cli.arguments import log_path, parser
-from familyseer.cli.commands import apply, show, tune
+from familyseer.cli.commands import apply, families, show, tune
 from familyseer.errors import EnvironmentFailure, FamilySeerError
 
 __all__ = ["main"]
 
 _FAILED, _BAD_INPUT, _INTERRUPTED = 1, 2, 130
-_COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int]] = {"tune": tune, "show": show, "apply": apply}
+_COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
+    "tune": tune,
+    "show": show,
+    "families": families,
+    "apply": apply,
+}
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

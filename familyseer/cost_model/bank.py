@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One cost model per family of tasks, used as if it were one model."""
+"""A cost model shared by all tasks and, for each family of them, a continuation of it: whichever predicts better serves."""
 
 from __future__ import annotations
 
@@ -10,36 +10,42 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from familyseer.cost_model.base import CostModel
+from familyseer.cost_model.booster import BoosterModel
 from familyseer.cost_model.files import write_atomically
+from familyseer.cost_model.prequential import RunningScores
 from familyseer.errors import InvalidInputError, ModelFileError
 from familyseer.features import FeatureSet
+from familyseer.metrics import Confidence
 from familyseer.task import TaskKey
 
-__all__ = ["BankLoad", "ModelBank"]
+__all__ = ["BankLoad", "ModelBank", "Serving"]
 
 logger = logging.getLogger(__name__)
 
+Serving = Literal["shared", "family"]
+"""Which of a bank's models answers for a task."""
+
 _FORMAT = "familyseer-model-bank"
-_VERSION = 1
-_MANIFEST = "manifest.json"
+_VERSION = 2
+_MANIFEST, _SHARED = "manifest.json", "shared.model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BankLoad:
-    """What `ModelBank.load_matching` did, as sorted labels of families.
+    """What `ModelBank.load_matching` did, as sorted labels of families; the shared model is always loaded.
 
     Parameters
     ----------
     loaded
         In the bank and in the file: taken over.
     absent
-        In the bank only: left as they were.
+        In the bank only: they start from the shared model.
     unused
         In the file only: ignored.
     """
@@ -49,77 +55,160 @@ class BankLoad:
     unused: tuple[str, ...]
 
 
-class ModelBank(CostModel):
-    """Give every family of tasks a cost model of its own.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Family:
+    """A family's model, and of which shared model and how many measurements it was made."""
 
-    It sees labels only: whoever forms the families says which task has which.
+    model: BoosterModel
+    shared: int
+    samples: int
+
+
+class ModelBank(CostModel):
+    """A model shared by all tasks, continued for each family on the family's measurements, which can help and not hurt.
+
+    Every batch of measurements judges both models before they learn it.
+    A family's model serves the family's tasks only while it has put more pairs in order than the shared one.
+    A task that was never measured is served by its family's model, unless on the first batches of tasks, in all families
+    together, the shared one was better.
+
+    The bank sees labels only: whoever forms the families says which task has which, and may say it anew.
 
     Parameters
     ----------
     label_of
         The label of every task that will be asked about.
     make_model
-        Makes an untrained model; called once per label, in sorted order.
+        Makes an untrained model.
+    family_rounds
+        Trees that a continuation adds to each booster.
+    serve
+        ``"measured"``: as above. ``"shared"`` or ``"family"``: always that one, for ablations.
 
     Examples
     --------
-    >>> from familyseer.cost_model.random_model import RandomCostModel
-    >>> bank = ModelBank({"k1": "conv", "k2": "conv", "k3": "dense"}, RandomCostModel)
-    >>> bank.labels, bank.model_of("k1") is bank.model_of("k2")
-    (('conv', 'dense'), True)
+    >>> from familyseer.cost_model import XGBCostModel
+    >>> bank = ModelBank({"k1": "conv", "k2": "conv", "k3": "dense"}, XGBCostModel)
+    >>> bank.labels, bank.serving("k1")
+    (('conv', 'dense'), 'shared')
     """
 
-    def __init__(self, label_of: Mapping[TaskKey, str], make_model: Callable[[], CostModel]) -> None:
+    def __init__(
+        self,
+        label_of: Mapping[TaskKey, str],
+        make_model: Callable[[], BoosterModel],
+        *,
+        family_rounds: int = 40,
+        serve: Serving | Literal["measured"] = "measured",
+    ) -> None:
+        if serve not in ("measured", *get_args(Serving)):
+            raise InvalidInputError(f"`serve` must be measured, shared or family; got {serve!r}")
+        if family_rounds < 1:
+            raise InvalidInputError(f"`family_rounds` must be a whole number ≥ 1; got {family_rounds!r}")
         self._label_of = dict(label_of)
-        self._make_model = make_model
-        self._models = {label: make_model() for label in sorted(set(self._label_of.values()))}
+        self._make_model, self._family_rounds, self._serve = make_model, family_rounds, serve
+        self._shared = make_model()
+        self._families: dict[str, _Family] = {}
+        self._loaded: dict[str, BoosterModel] = {}
+        self._measured: dict[TaskKey, int] = {}
+        self._scores = {label: RunningScores() for label in self.labels}
+        self._first_scores = RunningScores()
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Labels of the families, sorted."""
-        return tuple(self._models)
+        return tuple(sorted(set(self._label_of.values())))
 
-    @property
-    def models(self) -> Mapping[str, CostModel]:
-        """The model of each label (a read-only view)."""
-        return MappingProxyType(self._models)
+    def members(self, label: str) -> tuple[TaskKey, ...]:
+        """Return the tasks that have a label, in the order in which they were named."""
+        return tuple(key for key, other in self._label_of.items() if other == label)
 
-    def model_of(self, task_key: TaskKey) -> CostModel:
-        """Return the model that serves this task.
+    def regroup(self, label_of: Mapping[TaskKey, str]) -> None:
+        """Give the same tasks other labels; a family that has the same members as before keeps its scores.
 
         Raises
         ------
         InvalidInputError
-            When the bank was made without it.
+            When a task is missing or new.
         """
-        if task_key not in self._label_of:
-            raise InvalidInputError(
-                f"`task_key` must be one of the bank's {len(self._label_of)} tasks; got {task_key!r}"
-            )
-        return self._models[self._label_of[task_key]]
+        if label_of.keys() != self._label_of.keys():
+            differing = sorted(label_of.keys() ^ self._label_of.keys())
+            raise InvalidInputError(f"`label_of` must name the bank's tasks, each once; these differ: {differing!r}")
+        before = {frozenset(self.members(label)): scores for label, scores in self._scores.items()}
+        self._label_of = {key: label_of[key] for key in self._label_of}
+        self._scores = {label: before.get(frozenset(self.members(label)), RunningScores()) for label in self.labels}
+        self._families, self._loaded = {}, {}
 
     def is_trained(self, task_key: TaskKey) -> bool:
-        """Return whether the model of this task's family is trained."""
-        return self.model_of(task_key).is_trained(task_key)
+        """Return whether the shared model is trained."""
+        self._require(task_key)
+        return self._shared.is_trained(task_key)
+
+    def serving(self, task_key: TaskKey) -> Serving:
+        """Return which model answers for a task at present."""
+        label = self._require(task_key)
+        if not self._has_own(label):
+            return "shared"
+        if self._serve != "measured":
+            return self._serve
+        if task_key in self._measured:
+            return "family" if self._scores[label].advantage("family", over="shared") > 0 else "shared"
+        return "shared" if self._first_scores.advantage("shared", over="family") > 0 else "family"
+
+    def confidence(self, task_key: TaskKey) -> Confidence:
+        """Return how far the model that serves this task can be trusted; for a new task, on first batches of others."""
+        scores = self._scores[self._require(task_key)] if task_key in self._measured else self._first_scores
+        return scores.confidence(self.serving(task_key))
+
+    def family_confidence(self, label: str) -> dict[str, Confidence]:
+        """Return how both models did on a family's batches, first batches of tasks not counted."""
+        return {name: self._scores[label].confidence(name) for name in get_args(Serving)}
+
+    def predictions(self, task_key: TaskKey, features: FeatureSet) -> dict[str, NDArray[np.float64]]:
+        """Return the scores (n,) of the shared model, and of the family's if it has one; nothing from untrained models."""
+        label = self._require(task_key)
+        models = {"shared": self._shared} if self._shared.is_trained(task_key) else {}
+        if self._has_own(label):
+            models["family"] = self._family(label)
+        return {name: model.predict(task_key, features) for name, model in models.items()}
+
+    def leaves(self, features: FeatureSet) -> NDArray[np.int64]:
+        """Return the leaves (n, trees) of the shared model that programs fall into, see `BoosterModel.leaves`."""
+        return self._shared.leaves(features)
+
+    def judge(self, task_key: TaskKey, costs: ArrayLike, predictions: Mapping[str, ArrayLike]) -> None:
+        """Take note of what `predictions` had said of a batch; `update` does this by itself.
+
+        A resumed run tells it what the log says, so that no model of the past has to be trained again.
+        """
+        label = self._require(task_key)
+        if predictions:
+            scores = self._scores[label] if task_key in self._measured else self._first_scores
+            scores.judge(costs, predictions)
+        self._measured.setdefault(task_key, 0)
 
     def save(self, path: str | Path) -> None:
-        """Write a directory: one file per family, then the manifest that lists them."""
+        """Write a directory: the shared model, one file per family that has a model, then the manifest that lists them."""
         directory = Path(path)
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as err:
             raise ModelFileError(f"model bank {str(path)!r} must be a directory: {err.strerror or err}") from err
-        for label, model in self._models.items():
-            model.save(directory / _file_name(label))
+        self._shared.save(directory / _SHARED)
+        families = {label: self._scores[label].to_json() for label in self.labels if self._has_own(label)}
+        for label in families:
+            self._family(label).save(directory / _file_name(label))
         manifest = {
             "format": _FORMAT,
             "version": _VERSION,
-            "models": {label: _file_name(label) for label in self.labels},
+            "families": families,
+            "first": self._first_scores.to_json(),
+            "measured": sorted(self._measured),
         }
         write_atomically(directory / _MANIFEST, json.dumps(manifest, indent=1).encode())
 
     def load(self, path: str | Path) -> None:
-        """Load the families that the bank and the directory both have; the rest is logged as a warning."""
+        """Load the shared model and the families that bank and directory both have; the rest is logged as a warning."""
         outcome = self.load_matching(path)
         if outcome.absent or outcome.unused:
             logger.warning(
@@ -128,38 +217,81 @@ class ModelBank(CostModel):
             )
 
     def load_matching(self, path: str | Path) -> BankLoad:
-        """Load the families that the bank and the directory both have, and say which those are.
+        """Load the shared model and the families that bank and directory both have, and say which those are.
 
         Raises
         ------
         ModelFileError
             When the directory is no bank, or any file to be loaded is bad; then no model of this bank changes.
         """
-        saved = _saved_labels(Path(path))
+        saved = _saved_bank(Path(path))
+        shared = self._make_model()
+        shared.load(Path(path) / _SHARED)
         loaded = {}
-        for label in sorted(saved & self._models.keys()):
+        for label in sorted(saved.scores.keys() & set(self.labels)):
             loaded[label] = self._make_model()
             loaded[label].load(Path(path) / _file_name(label))
-        self._models.update(loaded)
+        self._shared, self._loaded, self._families = shared, loaded, {}
+        self._scores |= {label: saved.scores[label] for label in loaded}
+        self._first_scores, self._measured = saved.first, dict.fromkeys(saved.measured, 0)
         return BankLoad(
             loaded=tuple(loaded),
-            absent=tuple(sorted(self._models.keys() - saved)),
-            unused=tuple(sorted(saved - self._models.keys())),
+            absent=tuple(sorted(set(self.labels) - saved.scores.keys())),
+            unused=tuple(sorted(saved.scores.keys() - set(self.labels))),
         )
 
     def update_many(self, batches: Sequence[tuple[TaskKey, FeatureSet, ArrayLike]]) -> None:
-        """Learn batches, each family's in their order."""
-        for label, model in self._models.items():
-            model.update_many([batch for batch in batches if self._label_of.get(batch[0]) == label])
+        """Learn batches of the past without judging the models by them; `judge` tells what they had predicted."""
+        for task_key, features, _ in batches:
+            self._note(task_key, features)
+        self._shared.update_many(batches)
 
     def _update(self, task_key: TaskKey, features: FeatureSet, costs: NDArray[np.float64]) -> None:
-        self.model_of(task_key).update(task_key, features, costs)
+        self.judge(task_key, costs, self.predictions(task_key, features))
+        self._shared.update(task_key, features, costs)
+        self._note(task_key, features)
+
+    def _note(self, task_key: TaskKey, features: FeatureSet) -> None:
+        self._require(task_key)
+        self._measured[task_key] = self._measured.get(task_key, 0) + int((features.counts > 0).sum())
 
     def _predict(self, task_key: TaskKey, features: FeatureSet) -> NDArray[np.float64]:
-        return self.model_of(task_key).predict(task_key, features)
+        return self._model_for(task_key).predict(task_key, features)
 
     def _acquire(self, task_key: TaskKey, features: FeatureSet) -> NDArray[np.float64]:
-        return self.model_of(task_key).acquisition(task_key, features)
+        return self._model_for(task_key).acquisition(task_key, features)
+
+    def _model_for(self, task_key: TaskKey) -> BoosterModel:
+        return self._family(self._label_of[task_key]) if self.serving(task_key) == "family" else self._shared
+
+    def _has_own(self, label: str) -> bool:
+        """Return whether a family has a model that is not the shared one."""
+        if label in self._loaded:
+            return True
+        return len(self.labels) > 1 and self._shared.trained_size > 0 and self._size(label) > 0
+
+    def _size(self, label: str) -> int:
+        """Return how many programs of a family the shared model was shown."""
+        return sum(self._measured.get(key, 0) for key in self.members(label))
+
+    def _family(self, label: str) -> BoosterModel:
+        """Return a family's model, made anew when the shared one, or what was measured of the family, is not the same."""
+        size = self._size(label)
+        if self._shared.trained_size == 0 and label in self._loaded:
+            return self._loaded[label]
+        found = self._families.get(label)
+        if found is None or (found.shared, found.samples) != (self._shared.trained_size, size):
+            model = self._shared.continued(self.members(label), rounds=self._family_rounds)
+            found = self._families[label] = _Family(model, self._shared.trained_size, size)
+        return found.model
+
+    def _require(self, task_key: TaskKey) -> str:
+        """Return the label of a task."""
+        if task_key not in self._label_of:
+            raise InvalidInputError(
+                f"`task_key` must be one of the bank's {len(self._label_of)} tasks; got {task_key!r}"
+            )
+        return self._label_of[task_key]
 
 
 def _file_name(label: str) -> str:
@@ -168,8 +300,15 @@ def _file_name(label: str) -> str:
     return f"{slug or 'family'}-{hashlib.sha256(label.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}.model"
 
 
-def _saved_labels(directory: Path) -> set[str]:
-    """Return the labels of a saved bank; file names follow from them, so none is taken from the manifest."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SavedBank:
+    scores: Mapping[str, RunningScores]
+    first: RunningScores
+    measured: Sequence[TaskKey]
+
+
+def _saved_bank(directory: Path) -> _SavedBank:
+    """Read a manifest; file names follow from its labels, so none is taken from it."""
     manifest = directory / _MANIFEST
     try:
         document = json.loads(manifest.read_bytes())
@@ -179,6 +318,16 @@ def _saved_labels(directory: Path) -> set[str]:
         raise ModelFileError(f"{str(manifest)!r} must be the manifest of a model bank; it is not JSON") from err
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
         raise ModelFileError(f"{str(manifest)!r} must be the manifest of a model bank; its header says it is not")
-    if document.get("version") != _VERSION or not isinstance(document.get("models"), dict):
-        raise ModelFileError(f"{str(manifest)!r} must be of version {_VERSION}; got {document.get('version')!r}")
-    return set(document["models"])
+    if document.get("version") != _VERSION:
+        raise ModelFileError(
+            f"{str(manifest)!r} must be of version {_VERSION}; got {document.get('version')!r}. Train anew."
+        )
+    families, measured = document.get("families"), document.get("measured")
+    if not isinstance(families, dict) or not isinstance(measured, list):
+        raise ModelFileError(f"{str(manifest)!r} must list families and measured tasks; it does not")
+    try:
+        scores = {label: RunningScores.from_json(saved) for label, saved in families.items()}
+        first = RunningScores.from_json(document.get("first"))
+    except InvalidInputError as err:
+        raise ModelFileError(f"{str(manifest)!r} is damaged: {err}") from err
+    return _SavedBank(scores=scores, first=first, measured=[str(key) for key in measured])

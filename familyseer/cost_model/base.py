@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from familyseer.errors import InvalidInputError
 from familyseer.features import FeatureSet
 from familyseer.measure import INVALID_COST
+from familyseer.metrics import Confidence
 from familyseer.task import TaskKey
 
 __all__ = ["CostModel", "relative_throughput"]
@@ -65,6 +66,14 @@ class CostModel(ABC):
         Those of `predict`, unless the model knows what it does not know: then what is uncertain scores higher.
         """
         return self._acquire(task_key, features)
+
+    def predictions(self, task_key: TaskKey, features: FeatureSet) -> dict[str, NDArray[np.float64]]:
+        """Return the scores (n,) of each trained model that this one consists of, by its name, for the record."""
+        return {}
+
+    def confidence(self, task_key: TaskKey) -> Confidence:
+        """Return how far `predict` can be trusted for a task, from batches that were predicted before they were learnt."""
+        return Confidence()
 
     @abstractmethod
     def is_trained(self, task_key: TaskKey) -> bool:

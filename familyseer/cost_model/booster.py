@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import os
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 from familyseer.cost_model.base import CostModel, relative_throughput
 from familyseer.cost_model.files import header_number, read_model, write_model
 from familyseer.cost_model.samples import SampleStore
-from familyseer.errors import InvalidInputError, ModelFileError
+from familyseer.errors import InvalidInputError, ModelFileError, UnsupportedError
 from familyseer.features import FeatureSet
 from familyseer.task import TaskKey
 
-__all__ = ["BoosterModel", "Boosting", "Evaluate", "Floats", "TrainingSet"]
+__all__ = ["BoosterModel", "Boosting", "Evaluate", "Floats", "TrainingSet", "leaves_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +105,8 @@ class BoosterModel(CostModel):
     """
 
     kind: str
+    trained_size: int
+    """Programs measured when it was last trained; 0 before that and after loading."""
 
     def __init__(
         self,
@@ -127,7 +132,7 @@ class BoosterModel(CostModel):
         self._threads = threads
         self._width = width
         self._samples = SampleStore()
-        self._trained_size = 0
+        self.trained_size = 0
         self._deferring = False
         self._boosters: tuple[Any, ...] = ()
         self._priors: tuple[Any, ...] = ()
@@ -135,6 +140,20 @@ class BoosterModel(CostModel):
     def is_trained(self, task_key: TaskKey) -> bool:
         """Return whether there are boosters: they serve every task."""
         return bool(self._boosters)
+
+    def predictions(self, task_key: TaskKey, features: FeatureSet) -> dict[str, Floats]:
+        """Return the scores (n,) of this model as those of the one that all tasks share; nothing before it is trained."""
+        return {"shared": self.predict(task_key, features)} if self._boosters else {}
+
+    def leaves(self, features: FeatureSet) -> NDArray[np.int64]:
+        """Return the leaf of each tree of one booster that each program falls into, (n, trees).
+
+        Raises
+        ------
+        UnsupportedError
+            The model is not trained, or does not see programs as a whole.
+        """
+        raise UnsupportedError(f"a model of kind {self.kind!r} has no leaves for whole programs")
 
     def save(self, path: str | Path) -> None:
         """Write the boosters and the length of their features, not the measurements."""
@@ -154,7 +173,19 @@ class BoosterModel(CostModel):
         boosters = tuple(_booster_from(path, part, columns) for part in _parts(path, payload, header))
         self._boosters = self._priors = boosters
         self._width = width or self._width
-        self._samples, self._trained_size = SampleStore(), 0
+        self._samples, self.trained_size = SampleStore(), 0
+
+    def continued(self, task_keys: Collection[TaskKey], *, rounds: int) -> BoosterModel:
+        """Return a model that goes on from these boosters with `rounds` more trees, learnt from these tasks alone.
+
+        This model stays as it is. Without measurements of these tasks, or boosters to go on from, the two predict alike.
+        """
+        model = copy.copy(self)
+        model._samples = self._samples.only(task_keys)
+        model._priors = self._boosters
+        if self._boosters and len(model._samples):
+            model._train(rounds)
+        return model
 
     def _update(self, task_key: TaskKey, features: FeatureSet, costs: Floats) -> None:
         filled = features.counts > 0
@@ -163,7 +194,7 @@ class BoosterModel(CostModel):
         self._check_width(features)
         self._width = features.width
         self._samples.add(task_key, features[filled], costs[filled])
-        if not self._deferring and self._is_due(len(self._samples), self._trained_size):
+        if not self._deferring and self._is_due(len(self._samples), self.trained_size):
             self._train()
 
     def update_many(self, batches: Sequence[tuple[TaskKey, FeatureSet, ArrayLike]]) -> None:
@@ -178,7 +209,7 @@ class BoosterModel(CostModel):
 
     def _last_training(self, sizes: Sequence[int]) -> int:
         """Return which of these batches is the last after which `update` would train; -1 for none."""
-        size, trained, last = len(self._samples), self._trained_size, -1
+        size, trained, last = len(self._samples), self.trained_size, -1
         for position, added in enumerate(sizes):
             size += added
             if added and self._is_due(size, trained):
@@ -204,14 +235,17 @@ class BoosterModel(CostModel):
             return False
         return not self._adaptive_training or size - trained_size >= _RETRAIN_GROWTH * trained_size
 
-    def _train(self) -> None:
+    def _train(self, rounds: int | None = None) -> None:
         selection = self._samples.selection(self._max_samples, np.random.default_rng(self._seed))
         features = FeatureSet.concat([part for part, _, _ in selection])
         throughput = np.concatenate([relative_throughput(costs, best) for _, costs, best in selection])
         boosting = self._boosting(TrainingSet(features=features, throughput=throughput))
-        self._boosters = tuple(self._boost(boosting, member) for member in range(boosting.members))
-        self._trained_size = len(self._samples)
-        logger.debug("%s trained on %d of %d programs", self.kind, len(features), self._trained_size)
+        boosting = replace(boosting, rounds=boosting.rounds if rounds is None else rounds)
+        # xgboost lets go of Python's lock; a booster each is faster than all threads on one, and as repeatable.
+        with ThreadPoolExecutor(min(boosting.members, os.cpu_count() or 1)) as pool:
+            self._boosters = tuple(pool.map(lambda member: self._boost(boosting, member), range(boosting.members)))
+        self.trained_size = len(self._samples)
+        logger.debug("%s trained on %d of %d programs", self.kind, len(features), self.trained_size)
 
     def _boost(self, boosting: Boosting, member: int) -> Any:
         prior = self._priors[member % len(self._priors)] if self._priors else None
@@ -249,7 +283,9 @@ def _boost(boosting: Boosting, settings: dict[str, Any], prior: Any) -> Any:
         options["custom_metric"] = lambda predictions, _: ("error", error(predictions))
         options |= {"evals": [(data, "train")], "early_stopping_rounds": boosting.patience, "verbose_eval": False}
     params = {**boosting.params, **settings, "disable_default_eval_metric": True}
-    return xgboost.train(params, data, boosting.rounds, xgb_model=prior, **options)
+    # A booster itself would bring its configuration along, with which xgboost does not seed its generator anew.
+    start = None if prior is None else prior.save_raw(raw_format="ubj")
+    return xgboost.train(params, data, boosting.rounds, xgb_model=start, **options)
 
 
 def _evaluate(boosters: Sequence[Any], matrix: NDArray[np.float32]) -> Floats:
@@ -257,6 +293,14 @@ def _evaluate(boosters: Sequence[Any], matrix: NDArray[np.float32]) -> Floats:
 
     data = xgboost.DMatrix(matrix, nthread=1)
     return np.array([booster.predict(data) for booster in boosters], dtype=np.float64)
+
+
+def leaves_of(booster: Any, matrix: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return the leaf (r, trees) of each tree that each row of a matrix (r, d) falls into."""
+    import xgboost
+
+    found = booster.predict(xgboost.DMatrix(matrix, nthread=1), pred_leaf=True)
+    return np.asarray(found, dtype=np.int64).reshape(len(matrix), -1)
 
 
 def _parts(path: str | Path, payload: bytes, header: dict[str, Any]) -> list[bytes]:

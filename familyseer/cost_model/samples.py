@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,13 @@ class SampleStore:
         """Append programs of one task with their latencies in seconds."""
         self._batches.setdefault(task_key, []).append((features, costs))
         self._size += len(features)
+
+    def only(self, task_keys: Collection[TaskKey]) -> SampleStore:
+        """Return a store of these tasks' programs, as they are now; what is added to one later is not in the other."""
+        part = SampleStore()
+        for key in self._batches.keys() & set(task_keys):
+            part.add(key, *self._joined(key))
+        return part
 
     def selection(self, limit: int, rng: np.random.Generator) -> list[tuple[FeatureSet, NDArray[np.float64], float]]:
         """Return at most `limit` programs: per task its features, its costs, and the best cost of all of its programs.

@@ -15,12 +15,10 @@ from familyseer.task import Task
 
 __all__ = ["DEFAULT_POLICY", "POLICY_NAMES", "FamilyKind", "PolicyName", "partition_tasks"]
 
-FamilyKind = Literal["shared", "op", "hash", "ind"]
+FamilyKind = Literal["shared", "op", "hash", "ind", "accuracy"]
 
 DEFAULT_POLICY = "sketch.xgb.family_op"
 """What familyseer recommends; the name ``"default"`` keeps Ansor's meaning, ``sketch.xgb``."""
-
-_PLANNED = ("sketch.xgb.family_accuracy",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +32,9 @@ class PolicyName:
     model
         What ranks them: ``"xgb"`` a learnt cost model, ``"random"`` nothing.
     family
-        Which tasks share a cost model: ``"shared"`` all, ``"op"`` those with the same heaviest operator, ``"hash"``
-        those with the same structure, ``"ind"`` none.
+        Which tasks are a family at first: ``"shared"`` and ``"accuracy"`` all, ``"op"`` those with the same heaviest
+        operator, ``"hash"`` those with the same structure, ``"ind"`` each alone. Families of ``"op"`` and ``"accuracy"``
+        then follow cross-accuracy (`familyseer.families.tracking`).
 
     Examples
     --------
@@ -53,10 +52,6 @@ class PolicyName:
         name = "sketch.xgb" if text == "default" else text
         if isinstance(name, str) and name in _POLICIES:
             return _POLICIES[name]
-        if name in _PLANNED:
-            raise InvalidInputError(
-                f"`search_policy` {text!r} is planned but not there yet. Use one of {', '.join(POLICY_NAMES)}."
-            )
         raise InvalidInputError(
             f"`search_policy` must be one of {', '.join(POLICY_NAMES)}; got {text!r}. "
             f"{DEFAULT_POLICY!r} is a good start."
@@ -79,6 +74,7 @@ _POLICIES: Mapping[str, PolicyName] = MappingProxyType(
             _policy("xgb", "op"),
             _policy("xgb", "hash"),
             _policy("xgb", "ind"),
+            _policy("xgb", "accuracy"),
         )
     }
 )
@@ -95,6 +91,7 @@ _LABELS: Mapping[str, Callable[[Task], str]] = MappingProxyType(
         "op": lambda task: task.operator or _alone(task),
         "hash": lambda task: f"structure-{task.structure}" if task.structure else _alone(task),
         "ind": _alone,
+        "accuracy": lambda task: "all",
     }
 )
 
@@ -105,7 +102,7 @@ def partition_tasks(policy: PolicyName | str, tasks: Sequence[Task]) -> Partitio
     Parameters
     ----------
     policy
-        A parsed policy name, its text, or one of the kinds ``"shared"``, ``"op"``, ``"hash"``, ``"ind"``.
+        A parsed policy name, its text, or one of the kinds `FamilyKind`.
     tasks
         Tasks with different keys. One whose operator or structure is unknown (empty) is alone in its family.
     """

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import tvm
@@ -20,7 +20,7 @@ from familyseer.meta_schedule.database.rebuild import load_module, rebuild_sched
 from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.meta_schedule.space import trace_json
 from familyseer.meta_schedule.target import parse_target, resolve_target, target_json
-from familyseer.records import LogContents, MeasureRecord, RecordLog, WorkloadRecord, canonical_json
+from familyseer.records import FamiliesRecord, LogContents, MeasureRecord, RecordLog, WorkloadRecord, canonical_json
 from familyseer.records import same_target as same_target_json
 from familyseer.task import Task
 
@@ -32,6 +32,7 @@ __all__ = [
     "State",
     "load_best_record",
     "load_records",
+    "load_tasks",
     "save_records",
 ]
 
@@ -79,10 +80,19 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class MeasureInput:
-    """What is measured: a task and one of its programs."""
+    """What is measured: a task and one of its programs.
+
+    Parameters
+    ----------
+    task, state
+        The task and the program.
+    predicted
+        What each cost model said of the program, for the record (not in TVM).
+    """
 
     task: SearchTask
     state: State
+    predicted: Mapping[str, float] = field(default_factory=dict, kw_only=True)
 
 
 class MeasureCallback:
@@ -135,8 +145,14 @@ class RecordToFile(MeasureCallback):
                     seed=policy.seed,
                     round=policy.round,
                     tvm_version=str(tvm.__version__),
+                    predicted=given.predicted,
                 )
             )
+
+    def record_families(self, families: FamiliesRecord) -> None:
+        """Write a change of the partition."""
+        self.start()
+        self._log.add_families(families)
 
     def _write_workload(self, described: Task, task: SearchTask) -> None:
         identity = (described.key, described.target)
@@ -193,6 +209,13 @@ def _build(line: WorkloadRecord) -> SearchTask | None:
     if mod is None:
         return None
     return SearchTask(func=mod, target=parse_target(json.loads(line.task.target)), desc=line.task.name)
+
+
+def load_tasks(contents: LogContents, target: str) -> list[tuple[SearchTask, Task]]:
+    """Return the tasks that a log has for a target, rebuilt and as the method sees them; those that cannot be are left out."""
+    lines = [line for line in contents.workloads if same_target_json(line.task.target, target)]
+    built = [(_build(line), line.task) for line in lines]
+    return [(task, described) for task, described in built if task is not None]
 
 
 def _pairs(contents: LogContents) -> Iterator[tuple[MeasureInput, MeasureResult]]:

@@ -3,16 +3,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
 from familyseer.cost_model import CostModel
+from familyseer.errors import InvalidInputError
+from familyseer.families.learner import FamilyModel
+from familyseer.families.partition import Partition
 from familyseer.meta_schedule.search_policy import SearchPolicy, SketchPolicy
-from familyseer.records import MeasureRecord, RecordLog, trials_for
+from familyseer.records import FamiliesRecord, MeasureRecord, RecordLog, same_target, trials_for
 from familyseer.task import Task
 
-__all__ = ["Round", "recorded_rounds", "restore_policies"]
+__all__ = ["Round", "recorded_rounds", "restore_models"]
+
+logger = logging.getLogger(__name__)
 
 Round = tuple[int, list[MeasureRecord]]
 """Index of a task, and what was measured of it between two decisions of the scheduler."""
@@ -35,7 +41,49 @@ def recorded_rounds(log_file: Path, tasks: Sequence[Task]) -> list[Round]:
     ]
 
 
-def restore_policies(policies: Sequence[SearchPolicy], model: CostModel | None, rounds: Sequence[Round]) -> None:
+def restore_models(
+    log_file: Path, policies: Sequence[SearchPolicy], model: CostModel | None, rounds: Sequence[Round]
+) -> None:
+    """Let policies, and the model that they share, become what they were after these rounds.
+
+    A `FamilyModel` gets back its families, and its trust in its parts, from what the log says of both. What it had not
+    yet decided when the run was interrupted it decides now.
+    """
+    if not isinstance(model, FamilyModel) or not rounds:
+        _learn(policies, model, rounds)
+        return
+    changes = {(change.task, change.round): change for change in _decided(log_file, policies[0].name, rounds)}
+    for _, records in rounds:
+        model.judge(records[0].task, [record.cost for record in records], _predictions(records))
+        change = changes.get((records[0].task, records[0].round))
+        if change is not None:
+            _adopt(model, change)
+    _learn(policies, model, rounds)
+    last = rounds[-1][1][0]
+    if (last.task, last.round) not in changes:
+        model.catch_up()
+
+
+def _decided(log_file: Path, policy: str, rounds: Sequence[Round]) -> list[FamiliesRecord]:
+    target = rounds[0][1][0].target
+    changes = RecordLog(log_file).read().families
+    return [change for change in changes if change.policy == policy and same_target(change.target, target)]
+
+
+def _adopt(model: FamilyModel, change: FamiliesRecord) -> None:
+    try:
+        model.adopt(Partition(families=change.families))
+    except InvalidInputError as err:
+        logger.warning("the log's families after round %d of task %s are left out: %s", change.round, change.task, err)
+
+
+def _predictions(records: Sequence[MeasureRecord]) -> dict[str, list[float]]:
+    """Return what each model that scored all of a round's candidates had said of them."""
+    names = set.intersection(*(set(record.predicted) for record in records))
+    return {name: [record.predicted[name] for record in records] for name in sorted(names)}
+
+
+def _learn(policies: Sequence[SearchPolicy], model: CostModel | None, rounds: Sequence[Round]) -> None:
     """Let policies, and the model that they share, learn rounds in the order in which they were measured."""
     batches = []
     for index, records in rounds:

@@ -164,10 +164,11 @@ class SketchPolicy(SearchPolicy):
         """Search, measure and learn for one round."""
         with self.ledger.phase("search", self.described.key):
             schedules = self.propose(num_measure)
-            inputs = [MeasureInput(self.task, State.of(self.task, schedule)) for schedule in schedules]
+            if not schedules:
+                return [], []
+            features = self._features(schedules)
+            inputs = self._inputs(schedules, features)
             requests = [measure_request(self.described.key, self.task, schedule) for schedule in schedules]
-        if not inputs:
-            return [], []
 
         def report(position: int, result: MeasureResult) -> None:
             for callback in measurer.callbacks:
@@ -177,9 +178,25 @@ class SketchPolicy(SearchPolicy):
             results = measurer.measure(requests, report)
         self.ledger.move("run", "build", self.described.key, measurer.seconds.build)
         with self.ledger.phase("train", self.described.key):
-            self.model.update(*self._take_in(schedules, [given.state.trace for given in inputs], results))
+            self._remember(schedules, [given.state.trace for given in inputs], results)
+            self.model.update(self.described.key, features, [result.cost for result in results])
         self.round += 1
         return inputs, results
+
+    def _inputs(self, schedules: Sequence[Schedule], features: FeatureSet) -> list[MeasureInput]:
+        """Describe what is to be measured, with what the cost models say of it."""
+        said = {name: scores.tolist() for name, scores in self.model.predictions(self.described.key, features).items()}
+        return [
+            MeasureInput(
+                self.task,
+                State.of(self.task, schedule),
+                predicted={name: scores[i] for name, scores in said.items()},
+            )
+            for i, schedule in enumerate(schedules)
+        ]
+
+    def _features(self, schedules: Sequence[Schedule]) -> FeatureSet:
+        return extract_features(self.task.mod, self.task.target, schedules, self._threads)
 
     def propose(self, num_measure: int) -> list[Schedule]:
         """Return up to `num_measure` schedules never measured before; fewer or none when the space is explored."""
@@ -260,12 +277,6 @@ class SketchPolicy(SearchPolicy):
     def _acquisition(self, features: Any) -> np.ndarray:
         return np.asarray(self.model.acquisition(self.described.key, features))
 
-    def _take_in(self, schedules: Sequence[Schedule], traces: Sequence[str], results: Sequence[MeasureResult]) -> Batch:
-        """Remember what was measured, and return what the cost model is to learn from it."""
-        self._remember(schedules, traces, results)
-        features = extract_features(self.task.mod, self.task.target, schedules, self._threads)
-        return self.described.key, features, np.array([result.cost for result in results])
-
     def _remember(self, schedules: Sequence[Schedule], traces: Sequence[str], results: Sequence[MeasureResult]) -> None:
         self._measured.update(map(module_hash, schedules))
         self._own_samples += len(results)
@@ -293,8 +304,9 @@ class SketchPolicy(SearchPolicy):
         if not pairs:
             return []
         schedules = [schedule for _, schedule in pairs]
-        traces, results = [record.trace for record, _ in pairs], [record.result for record, _ in pairs]
-        return [self._take_in(schedules, traces, results)]
+        self._remember(schedules, [record.trace for record, _ in pairs], [record.result for record, _ in pairs])
+        costs = np.array([record.cost for record, _ in pairs])
+        return [(self.described.key, self._features(schedules), costs)]
 
 
 class FamilySketchPolicy(SketchPolicy):

@@ -8,24 +8,29 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from familyseer.cost_model import CostModel, ModelBank, RandomCostModel, XGBCostModel
+from familyseer.cost_model import CostModel, RandomCostModel, XGBCostModel
 from familyseer.errors import InvalidInputError
 from familyseer.families.keys import PolicyName, partition_tasks
+from familyseer.families.learner import FamilyModel, family_model
 from familyseer.families.partition import Partition
+from familyseer.families.tracking import PartitionChange
 from familyseer.ledger import Ledger
 from familyseer.measure import MeasureResult
 from familyseer.meta_schedule.callbacks import LogEstimatedLatency, PrintTableInfo, TaskSchedulerCallback
 from familyseer.meta_schedule.measurer import ProgramMeasurer
-from familyseer.meta_schedule.resume import recorded_rounds, restore_policies
+from familyseer.meta_schedule.resume import recorded_rounds, restore_models
 from familyseer.meta_schedule.search_policy import FamilySketchPolicy, SearchPolicy, SketchPolicy
 from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.meta_schedule.seeds import SeedSource
 from familyseer.meta_schedule.tuning_options import TuningOptions
+from familyseer.metrics import Confidence
+from familyseer.records import FamiliesRecord
 from familyseer.report import failure_diagnosis
 from familyseer.schedulers import GradientScheduler, RoundRobinScheduler
 from familyseer.schedulers import TaskScheduler as Strategy
@@ -133,7 +138,8 @@ class TaskScheduler:
         search_policy_params
             See `familyseer.meta_schedule.search_params.SearchParams`.
         adaptive_training
-            Train a cost model only when a fifth more was measured.
+            Train the model of ``sketch.xgb`` only when a fifth more was measured. That of the family policies always is
+            trained so, since their families' models take in what was measured since.
         per_task_early_stopping
             Give a task up when nothing improved in so many of its trials; None: never.
 
@@ -176,6 +182,7 @@ class TaskScheduler:
             per_task_early_stopping=per_task_early_stopping,
             before_round=lambda index: self._tell("pre_tune", index),
             after_round=lambda index, outcome: self._tell("post_tune", index),
+            confidence=self._confidence,
             ledger=self.ledger,
         )
 
@@ -196,7 +203,9 @@ class TaskScheduler:
             getattr(callback, moment)(self, index)
 
     def _run_round(self, index: int, num_measure: int) -> RoundOutcome:
-        inputs, results = self.search_policies[index].continue_search_one_round(num_measure, self.measurer)
+        policy = self.search_policies[index]
+        self._round = self.described[index].key, policy.round
+        inputs, results = policy.continue_search_one_round(num_measure, self.measurer)
         self._note_failures(index, results)
         return RoundOutcome(results=results, exhausted=not inputs)
 
@@ -224,8 +233,7 @@ class TaskScheduler:
                 policy.ledger = self.ledger  # type: ignore[attr-defined]
             return policies
         name = PolicyName.parse(search_policy)
-        self.partition: Partition = partition_tasks(name, self.described)
-        self.model = self._make_model(name, self.partition, adaptive_training)
+        self.model = self._make_model(name, adaptive_training)
         return [
             self._make_policy(name, task, described, params)
             for task, described in zip(self.tasks, self.described, strict=True)
@@ -246,17 +254,37 @@ class TaskScheduler:
             return SketchPolicy(task, self.model, **options)
         return FamilySketchPolicy(task, self.model, seeds=self._seeds, **options)
 
-    def _make_model(self, name: PolicyName, partition: Partition, adaptive_training: bool) -> CostModel:
+    def _make_model(self, name: PolicyName, adaptive_training: bool) -> CostModel:
         if name.model == "random":
             return RandomCostModel(seed=self.seed)
-        model: CostModel = XGBCostModel(seed=self.seed, adaptive_training=adaptive_training)
+        make_model = partial(XGBCostModel, seed=self.seed)
+        model: CostModel = make_model(adaptive_training=adaptive_training)
         if name.family != "shared":
-            model = ModelBank(
-                partition.labels(), lambda: XGBCostModel(seed=self.seed, adaptive_training=adaptive_training)
+            model = family_model(
+                self.described,
+                name,
+                make_model,
+                seed=self.seed,
+                on_change=partial(self._record_families, str(name)),
+                phase=lambda: self.ledger.phase("families", self._round[0]),
             )
         if self.load_model_file is not None and self.load_model_file.exists():
             model.load(self.load_model_file)
         return model
+
+    def _record_families(self, policy: str, change: PartitionChange) -> None:
+        """Let the log know which tasks are families from the present round on."""
+        key, number = self._round
+        record = FamiliesRecord(
+            task=key,
+            round=number,
+            target=self.described[0].target,
+            policy=policy,
+            families=change.partition.families,
+            reason=change.reason,
+        )
+        for callback in self.tune_option.measure_callbacks:
+            getattr(callback, "record_families", lambda record: None)(record)
 
     def _save_model(self) -> None:
         if self.load_model_file is not None and self.model is not None:
@@ -268,11 +296,24 @@ class TaskScheduler:
             return
         assert self._tuner is not None
         rounds = recorded_rounds(self.load_log_file, self.described)
-        restore_policies(self.search_policies, self.model, rounds)
+        if rounds:
+            index, records = rounds[-1]
+            self._round = self.described[index].key, records[0].round
+        restore_models(self.load_log_file, self.search_policies, self.model, rounds)
         outcomes = [(index, [record.result for record in records]) for index, records in rounds]
         for index, results in outcomes:
             self._note_failures(index, results)
         self._tuner.restore(outcomes)
+
+    def _confidence(self, index: int) -> Confidence:
+        return self.model.confidence(self.described[index].key) if self.model else Confidence()
+
+    @property
+    def partition(self) -> Partition:
+        """The present families; all tasks are one where they share a model."""
+        if isinstance(self.model, FamilyModel):
+            return self.model.partition
+        return partition_tasks("shared", self.described)
 
     @property
     def states(self) -> tuple[TaskState, ...]:

@@ -7,6 +7,8 @@ from familyseer.records.canonical import canonical_json, canonical_target, parse
 from familyseer.records.lines import (
     FORMAT_VERSION,
     UNTUNED,
+    FamiliesRecord,
+    LogLine,
     MeasureRecord,
     NetworkRecord,
     WorkloadRecord,
@@ -20,8 +22,10 @@ from familyseer.records.select import best_per_task, for_target, trials_for
 __all__ = [
     "FORMAT_VERSION",
     "UNTUNED",
+    "FamiliesRecord",
     "LogContents",
     "LogEntry",
+    "LogLine",
     "MeasureRecord",
     "NetworkRecord",
     "QuarantinedLine",

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The three kinds of lines of a tuning log and their exact JSON form.
+"""The four kinds of lines of a tuning log and their exact JSON form.
 
-A ``network`` line tells what was tuned, a ``workload`` line how to rebuild a task, a ``measure`` line what one candidate gave.
+A ``network`` line tells what was tuned, a ``workload`` line how to rebuild a task, a ``measure`` line what one candidate
+gave, a ``families`` line which tasks were families from then on.
 Workloads and traces are text that only the engine which wrote them can read; nothing here needs TVM.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from sys import float_info
 from typing import Any, TypeVar
@@ -22,6 +23,8 @@ from familyseer.task import Task, TaskKey
 __all__ = [
     "FORMAT_VERSION",
     "UNTUNED",
+    "FamiliesRecord",
+    "LogLine",
     "MeasureRecord",
     "NetworkRecord",
     "WorkloadRecord",
@@ -112,6 +115,9 @@ class MeasureRecord:
         Number of the task's round, from 0.
     tvm_version
         Version of the TVM that built it.
+    predicted
+        What each cost model had said of the candidate before it was measured, higher is better; ``"shared"`` and
+        ``"family"`` are the models of a `familyseer.cost_model.ModelBank`.
     """
 
     task: TaskKey
@@ -122,6 +128,7 @@ class MeasureRecord:
     seed: int = 0
     round: int = 0
     tvm_version: str = ""
+    predicted: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.task:
@@ -145,7 +152,42 @@ class MeasureRecord:
         return self.result.cost
 
 
-def encode_line(record: NetworkRecord | WorkloadRecord | MeasureRecord) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamiliesRecord:
+    """Which tasks are families from a round on.
+
+    Parameters
+    ----------
+    task, round
+        The round after which it was decided.
+    target
+        The compilation target as canonical JSON.
+    policy
+        Name of the search policy that decided it.
+    families
+        Pairs of a family's name and its members' keys, as `familyseer.families.Partition` has them.
+    reason
+        Why, for people.
+    """
+
+    task: TaskKey
+    round: int
+    target: str
+    policy: str
+    families: tuple[tuple[str, tuple[TaskKey, ...]], ...]
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        canonical_target(self.target)
+        if not self.families or not all(name and members for name, members in self.families):
+            raise InvalidInputError(f"`families` must have names and members; got {_shown(self.families)}")
+
+
+LogLine = NetworkRecord | WorkloadRecord | MeasureRecord | FamiliesRecord
+"""What one line of a log says."""
+
+
+def encode_line(record: LogLine) -> bytes:
     r"""Return the line of `record`: ASCII, one ``\n``, at its end.
 
     Raises
@@ -155,6 +197,8 @@ def encode_line(record: NetworkRecord | WorkloadRecord | MeasureRecord) -> bytes
     """
     if isinstance(record, NetworkRecord):
         body = _network_fields(record)
+    elif isinstance(record, FamiliesRecord):
+        body = _families_fields(record)
     else:
         body = _workload_fields(record) if isinstance(record, WorkloadRecord) else _measure_fields(record)
     try:
@@ -208,11 +252,25 @@ def _measure_fields(record: MeasureRecord) -> dict[str, Any]:
         "seed": record.seed,
         "round": record.round,
         "tvm": record.tvm_version,
+        **({"predicted": dict(record.predicted)} if record.predicted else {}),
         "trace": parse_json(record.trace),
     }
 
 
-def decode_line(line: bytes) -> NetworkRecord | WorkloadRecord | MeasureRecord:
+def _families_fields(record: FamiliesRecord) -> dict[str, Any]:
+    return {
+        "v": FORMAT_VERSION,
+        "kind": "families",
+        "task": record.task,
+        "round": record.round,
+        "target": record.target,
+        "policy": record.policy,
+        "families": {name: list(members) for name, members in record.families},
+        "reason": record.reason,
+    }
+
+
+def decode_line(line: bytes) -> LogLine:
     """Return the record that `line` holds; unknown extra fields are ignored.
 
     Raises
@@ -231,8 +289,8 @@ def decode_line(line: bytes) -> NetworkRecord | WorkloadRecord | MeasureRecord:
             f"the log is of format version {version}; this familyseer understands up to {FORMAT_VERSION}. "
             "Upgrade familyseer to read it."
         )
-    decoders: dict[object, Callable[[Mapping[str, Any]], NetworkRecord | WorkloadRecord | MeasureRecord]]
-    decoders = {"network": _to_network, "workload": _to_workload, "measure": _to_measure}
+    decoders: dict[object, Callable[[Mapping[str, Any]], LogLine]]
+    decoders = {"network": _to_network, "workload": _to_workload, "measure": _to_measure, "families": _to_families}
     kind = fields.get("kind")
     if version != FORMAT_VERSION or not isinstance(kind, str) or kind not in decoders:
         raise InvalidInputError(f"unknown line: v={version}, kind={kind!r}")
@@ -303,6 +361,24 @@ def _to_measure(fields: Mapping[str, Any]) -> MeasureRecord:
         seed=_field(fields, "seed", int),
         round=_field(fields, "round", int),
         tvm_version=_field(fields, "tvm", str),
+        predicted={name: _number(f"predicted.{name}", value) for name, value in _predicted(fields).items()},
+    )
+
+
+def _predicted(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the predictions of a line; those of a run without models, and older ones, have none."""
+    return _field(fields, "predicted", dict) if "predicted" in fields else {}
+
+
+def _to_families(fields: Mapping[str, Any]) -> FamiliesRecord:
+    text = {name: _field(fields, name, str) for name in ("task", "target", "policy", "reason")}
+    families = _field(fields, "families", dict)
+    if not all(isinstance(keys, list) and all(isinstance(key, str) for key in keys) for keys in families.values()):
+        raise InvalidInputError(f"`families` must be lists of task keys; got {_shown(families)}")
+    return FamiliesRecord(
+        round=_field(fields, "round", int),
+        families=tuple((name, tuple(keys)) for name, keys in families.items()),
+        **text,
     )
 
 

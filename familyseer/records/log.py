@@ -15,7 +15,7 @@ from types import TracebackType
 
 from familyseer.errors import EnvironmentFailure, InvalidInputError, LogError
 from familyseer.records.canonical import canonical_target
-from familyseer.records.lines import MeasureRecord, NetworkRecord, WorkloadRecord, encode_line
+from familyseer.records.lines import FamiliesRecord, MeasureRecord, NetworkRecord, WorkloadRecord, encode_line
 from familyseer.records.reading import LogContents, LogEntry, QuarantinedLine, check_regular, scan_log
 from familyseer.task import TaskKey
 
@@ -77,6 +77,7 @@ class RecordLog:
         workloads: dict[tuple[TaskKey, str], WorkloadRecord] = {}
         records: list[MeasureRecord] = []
         networks: dict[NetworkRecord, None] = {}
+        families: list[FamiliesRecord] = []
         bad: list[QuarantinedLine] = []
         for entry in self.scan():
             if isinstance(entry, MeasureRecord):
@@ -85,6 +86,8 @@ class RecordLog:
                 workloads.setdefault(_identity(entry), entry)
             elif isinstance(entry, NetworkRecord):
                 networks[entry] = None
+            elif isinstance(entry, FamiliesRecord):
+                families.append(entry)
             else:
                 bad.append(entry)
         return LogContents(
@@ -93,6 +96,7 @@ class RecordLog:
             quarantined=tuple(line for line in bad if not line.torn),
             torn=any(line.torn for line in bad),
             networks=tuple(networks),
+            families=tuple(families),
         )
 
     def open_for_append(self) -> LogContents:
@@ -183,6 +187,16 @@ class RecordLog:
                 f"`add_workload` must be called before measuring task {record.task!r} on its target"
             )
         self._write(encode_line(record))
+
+    def add_families(self, families: FamiliesRecord) -> None:
+        """Write a change of the partition.
+
+        Raises
+        ------
+        EnvironmentFailure
+            The disk is full or fails; everything written before is safe.
+        """
+        self._write(encode_line(families))
 
     def _write(self, line: bytes) -> None:
         self._check_open()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from familyseer.errors import InvalidInputError, LogError
-from familyseer.records.lines import MeasureRecord, NetworkRecord, WorkloadRecord, decode_line
+from familyseer.records.lines import FamiliesRecord, LogLine, MeasureRecord, NetworkRecord, WorkloadRecord, decode_line
 
 __all__ = ["LogContents", "LogEntry", "QuarantinedLine", "check_regular", "scan_log"]
 
@@ -53,6 +53,8 @@ class LogContents:
         Whether the last line was not written to its end and was left out.
     networks
         What was tuned, each once, in file order.
+    families
+        Changes of the partition in file order.
     """
 
     workloads: tuple[WorkloadRecord, ...] = ()
@@ -60,9 +62,10 @@ class LogContents:
     quarantined: tuple[QuarantinedLine, ...] = ()
     torn: bool = False
     networks: tuple[NetworkRecord, ...] = ()
+    families: tuple[FamiliesRecord, ...] = ()
 
 
-LogEntry = NetworkRecord | WorkloadRecord | MeasureRecord | QuarantinedLine
+LogEntry = LogLine | QuarantinedLine
 """What one line of a log holds."""
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from familyseer.report.diagnosis import failure_diagnosis
+from familyseer.report.families import FamilyMap, FamilyRow, draw_families, render_families
 from familyseer.report.rows import (
     GainRow,
     TaskRow,
@@ -20,13 +21,17 @@ from familyseer.report.text import FAILURE_WORDS, render_gains, render_tasks
 
 __all__ = [
     "FAILURE_WORDS",
+    "FamilyMap",
+    "FamilyRow",
     "GainRow",
     "TaskRow",
     "Totals",
+    "draw_families",
     "failure_diagnosis",
     "gain_rows",
     "gain_totals",
     "network_text",
+    "render_families",
     "render_gains",
     "render_left_out",
     "render_summary",

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from familyseer.measure import MeasureErrorNo
 from familyseer.report.rows import GainRow, TaskRow, gain_totals, totals, uncovered
 
-__all__ = ["FAILURE_WORDS", "render_gains", "render_tasks"]
+__all__ = ["FAILURE_WORDS", "render_gains", "render_table", "render_tasks"]
+
+_WORDS = ("task", "failures", "family", "served by")  # titles of columns that are not numbers
 
 FAILURE_WORDS = {
     MeasureErrorNo.NO_ERROR: "no error",
@@ -43,7 +45,7 @@ def render_tasks(rows: Sequence[TaskRow]) -> str:
     sums = totals(rows)
     latency = f"{sums.latency * 1e3:.4f}"
     last = ("total", "", str(sums.trials), str(sums.valid), latency, "", "", _failures(sums.failures))
-    return _table(header, cells, last) + _uncovered_note(rows)
+    return render_table(header, cells, last) + _uncovered_note(rows)
 
 
 def _uncovered_note(rows: Sequence[TaskRow]) -> str:
@@ -72,7 +74,7 @@ def render_gains(gains: Sequence[GainRow]) -> str:
     before, after = gain_totals(gains)
     total = GainRow(name="total", weight=1, before=before, after=after, tuned=True)
     last = ("total", "", f"{before * 1e3:.4f}", f"{after * 1e3:.4f}", _number(total.speedup, "{:.2f}x"))
-    return _table(("task", "weight", "before ms", "after ms", "speedup"), cells, last)
+    return render_table(("task", "weight", "before ms", "after ms", "speedup"), cells, last)
 
 
 def _number(value: float | None, form: str, scale: float = 1.0) -> str:
@@ -83,14 +85,14 @@ def _failures(failures: Sequence[tuple[MeasureErrorNo, int]]) -> str:
     return ", ".join(f"{count} {FAILURE_WORDS[error_no]}" for error_no, count in failures) or "-"
 
 
-def _table(header: Sequence[str], cells: Sequence[Sequence[str]], last: Sequence[str]) -> str:
-    """Align columns: the first and any column of words left, numbers right."""
-    rows = [header, *cells, last]
+def render_table(header: Sequence[str], cells: Sequence[Sequence[str]], last: Sequence[str] = ()) -> str:
+    """Return aligned columns, those of words to the left, with a last line set apart where there is one."""
+    rows = [header, *cells, *([last] if last else [])]
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    left = {column for column, title in enumerate(header) if title in ("task", "failures")}
+    left = {column for column, title in enumerate(header) if title in _WORDS}
     lines = [_line(row, widths, left) for row in rows]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+    return "\n".join([lines[0], rule, *lines[1:-1], *([rule] if last else []), lines[-1]])
 
 
 def _line(row: Sequence[str], widths: Sequence[int], left: set[int]) -> str:

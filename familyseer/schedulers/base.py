@@ -10,6 +10,7 @@ from math import fsum, isfinite, log
 
 from familyseer.errors import FamilySeerError, InvalidInputError
 from familyseer.measure import INVALID_COST, MeasureResult
+from familyseer.metrics import Confidence
 from familyseer.task import Task, TaskKey
 
 __all__ = [
@@ -46,6 +47,9 @@ def is_valid_cost(cost: float) -> bool:
     return 0 < cost < INVALID_COST
 
 
+_UNKNOWN = Confidence()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskState:
     """How far the tuning of one task is.
@@ -68,6 +72,8 @@ class TaskState:
         `best_cost` after each round.
     alive
         Whether it may be chosen.
+    confidence
+        How far the cost model that serves it can be trusted at present.
     """
 
     key: TaskKey
@@ -80,6 +86,7 @@ class TaskState:
     best_trial: int = 0
     history: tuple[float, ...] = ()
     alive: bool = True
+    confidence: Confidence = _UNKNOWN
 
     def __post_init__(self) -> None:
         if len(self.history) != self.rounds:

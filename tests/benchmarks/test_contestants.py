@@ -166,7 +166,7 @@ def test_the_clock_stands_still_while_others_have_the_turn():
     report = Reporter(made.append, lambda: None, clock=lambda: next(now))
     report(0, {"search": 1.0, "build": 2.0, "run": 1.0, "train": 0.5}, [None, 3.0, 2.0], lambda i: f"trace {i}")
     report(0, {"search": 2.0, "build": 4.0, "run": 2.0, "train": 0.5}, [2.5], lambda i: f"trace {i}")
-    assert made[0].seconds == {"search": 1.0, "build": 2.0, "run": 1.0, "train": 0.5, "other": 0.5}
-    assert made[1].seconds == {"search": 2.0, "build": 4.0, "run": 2.0, "train": 0.5, "other": 0.5}
+    assert made[0].seconds == {"search": 1.0, "build": 2.0, "run": 1.0, "train": 0.5, "families": 0.0, "other": 0.5}
+    assert made[1].seconds == {"search": 2.0, "build": 4.0, "run": 2.0, "train": 0.5, "families": 0.0, "other": 0.5}
     assert [round_.schedule for round_ in made] == ["trace 2", None]
     assert made[0].latencies == [None, 3.0, 2.0]

@@ -10,13 +10,17 @@ from math import inf
 import numpy as np
 import pytest
 
-from benchmarks import accuracy, replay
+from benchmarks import accuracy, bank, families, replay, training_time
 from benchmarks.table import MeasuredTask, load_table, save_table
+from familyseer import auto_scheduler
 from familyseer.cost_model import RandomCostModel, XGBCostModel
 from familyseer.errors import InvalidInputError
 from familyseer.features import FeatureSet
+from familyseer.meta_schedule.search_task import SearchTask
+from familyseer.records import RecordLog
 from familyseer.schedulers import RoundRobinScheduler
 from familyseer.task import Task
+from tests.meta_schedule.test_search_policy import matmul
 
 
 def table(programs=40, tasks=("a_1", "a_2", "b_1"), weights=(1.0, 1.0, 1.0)):
@@ -31,6 +35,7 @@ def table(programs=40, tasks=("a_1", "a_2", "b_1"), weights=(1.0, 1.0, 1.0)):
                 task=Task(key=name, name=name, operator=name[0], structure=name[0], weight=weight, flops=10.0),
                 features=FeatureSet(rows=rows, counts=np.ones(programs, dtype=np.int64)),
                 seconds=seconds,
+                rounds=np.arange(programs) // 10,
             )
         )
     return made
@@ -48,6 +53,7 @@ class TestTable:
         for old, new in zip(before, after, strict=True):
             np.testing.assert_array_equal(old.features.rows, new.features.rows)
             np.testing.assert_array_equal(old.seconds, new.seconds)
+            np.testing.assert_array_equal(old.rounds, new.rounds)
 
     def test_the_shipped_table(self):
         """18 tasks of 128 programs; relatives follow from the names."""
@@ -68,27 +74,11 @@ class TestTable:
 class TestAccuracy:
     """The study of cross-accuracy."""
 
-    def test_cross_accuracy_finds_who_is_related(self):
-        """Tasks ruled by one feature predict each other, and say nothing of the third; clustering sees it."""
-        tasks = table(programs=120)
-        train, test = accuracy.split(tasks, 0)
-        found = accuracy.cross_accuracy(tasks, train, test, 0)
-        assert found.shape == (3, 3)
-        assert min(found[0, 1], found[1, 0], *np.diag(found)) > 0.8
-        assert max(found[0, 2], found[1, 2], found[2, 0], found[2, 1]) < 0.7
-        label = accuracy.cluster(found, 2)
-        assert label[0] == label[1] != label[2]
-
     def test_halves_do_not_overlap(self):
         """Nothing is judged that was learnt."""
         for train, test in zip(*accuracy.split(table(programs=41), 3), strict=True):
             assert sorted([*train, *test]) == list(range(41))
             assert len(train) == 20
-
-    def test_similarity_is_symmetric_and_one_on_the_diagonal(self):
-        """Literal values."""
-        found = accuracy.similarity(np.array([[0.64, 0.4], [0.6, 1.0]]))
-        np.testing.assert_allclose(found, [[1.0, 0.625], [0.625, 1.0]])
 
     def test_the_study_of_a_new_task(self, tmp_path, monkeypatch, capsys):
         """A relative's model knows a task that was left out, a stranger's does not; the figures land on disk."""
@@ -126,6 +116,128 @@ class TestAccuracy:
         monkeypatch.setattr(sys, "argv", ["x", *arguments, "--out", str(tmp_path / "out.json")])
         assert accuracy.main() == 2
         assert "must be" in capsys.readouterr().err
+
+
+class TestFamilies:
+    """Families from measurements alone."""
+
+    def test_relatives_are_found(self):
+        """Tasks ruled by one feature predict each other, and say nothing of the third; clustering sees it."""
+        tasks = table(programs=64)
+        gathered = families.gather(tasks, families.draw_programs(tasks, 64, 0), 0)
+        found = gathered.known.accuracy
+        assert min(found[0, 1], found[1, 0], *np.diag(found)) > 0.8
+        assert max(found[0, 2], found[1, 2], found[2, 0], found[2, 1]) < 0.7
+        assert [members for _, members in gathered.tracker.partition.families] == [("a_1", "a_2"), ("b_1",)]
+
+    def test_programs_are_drawn_once_each(self):
+        """So many of every task, others for another seed."""
+        tasks = table(programs=20)
+        (first, *_), (other, *_) = (families.draw_programs(tasks, 12, seed) for seed in (0, 1))
+        assert len(set(first.tolist())) == 12
+        assert first.tolist() != other.tolist()
+
+    def test_the_command(self, tmp_path, monkeypatch, capsys):
+        """Every variant; figures, raw and drawn, land on disk."""
+        save_table(tmp_path / "t.npz", table(programs=64, tasks=("a_1", "a_2", "b_1")))
+        out = tmp_path / "out.json"
+        arguments = ["--table", str(tmp_path / "t.npz"), "--seeds", "2", "--programs", "48", "--out", str(out)]
+        monkeypatch.setattr(sys, "argv", ["x", *arguments])
+        assert families.main() == 0
+        (found,) = json.loads(out.read_text())["studies"]
+        assert found["indices"].keys() == families.VARIANTS.keys()
+        assert found["indices"]["alignment and cross-accuracy (the default)"]["operators"] == [1.0, 1.0]
+        assert {p.suffix for p in tmp_path.glob("out.*")} == {".json", ".md", ".svg", ".png"}
+        assert "| random families |" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("arguments", [["--seeds", "0"], ["--programs", "3"], ["--table", "none.npz"]])
+    def test_bad_input_is_refused(self, monkeypatch, capsys, tmp_path, arguments):
+        """Exit status 2 and one sentence."""
+        monkeypatch.setattr(sys, "argv", ["x", *arguments, "--out", str(tmp_path / "out.json")])
+        assert families.main() == 2
+        assert "must be" in capsys.readouterr().err
+
+
+class TestBank:
+    """The bank on runs."""
+
+    def test_rounds_come_in_their_order(self):
+        """Ten programs a round, tasks in order within a round, each program once."""
+        tasks = table(programs=20)
+        found = list(bank.rounds_of(tasks))
+        assert [(index, len(costs)) for index, (_, _, costs) in found] == [(i, 10) for _ in range(2) for i in range(3)]
+        np.testing.assert_array_equal(found[3][1][2], tasks[0].seconds[10:])
+
+    def test_random_families_have_the_same_sizes(self):
+        """Other members, the same names and counts."""
+        labels = {f"t{i}": "abbccc"[i] for i in range(6)}
+        drawn = bank.shuffled(labels, 1)
+        assert sorted(drawn.values()) == sorted(labels.values())
+        assert list(drawn) == list(labels)
+
+    def test_the_command(self, tmp_path, monkeypatch, capsys):
+        """A relative's model knows a new task, and every model is judged on the same rounds and tasks."""
+        save_table(tmp_path / "t.npz", table(programs=40, tasks=("a_1", "a_2", "b_1", "b_2"), weights=(1.0,) * 4))
+        out = tmp_path / "out.json"
+        monkeypatch.setattr(sys, "argv", ["x", "--tables", str(tmp_path / "t.npz"), "--out", str(out)])
+        assert bank.main() == 0
+        (found,) = json.loads(out.read_text())["runs"]
+        assert (len(found["next round"]), len(found["new task"])) == (12, 4)
+        models = [
+            "TVM's",
+            "shared",
+            *(f"{w}, {f}" for f in ("cross-accuracy", "operators", "random") for w in ("served", "family")),
+        ]
+        assert all(list(entry) == models for question in bank.QUESTIONS for entry in found[question])
+        gain = [
+            e["family, operators"]["pairwise_accuracy"] - e["shared"]["pairwise_accuracy"] for e in found["new task"]
+        ]
+        assert sum(gain) > 0
+        assert "| new task (4) |" in capsys.readouterr().out
+
+    def test_a_log_becomes_a_table(self, tmp_path):
+        """Programs, latencies and rounds are those of the run."""
+        task = SearchTask(func=matmul(16, 16, 16), target={"kind": "llvm", "num-cores": 1}, desc="matmul")
+        log = tmp_path / "run.log"
+        options = auto_scheduler.TuningOptions(
+            6,
+            num_measures_per_round=4,
+            verbose=0,
+            runner=auto_scheduler.LocalRunner(number=1, min_repeat_ms=0),
+            measure_callbacks=[auto_scheduler.RecordToFile(log)],
+        )
+        auto_scheduler.TaskScheduler([task], callbacks=[]).tune(options, "sketch.random")
+        (found,) = bank.read_log(log)
+        assert found.task.name == "matmul"
+        assert found.seconds.tolist() == [record.cost for record in RecordLog(log).read().records]
+        assert found.rounds.tolist() == [0, 0, 0, 0, 1, 1]
+        assert len(found.features) == 6
+
+    def test_nothing_to_study_is_refused(self, monkeypatch, capsys, tmp_path):
+        """Exit status 2 and one sentence."""
+        monkeypatch.setattr(sys, "argv", ["x", "--out", str(tmp_path / "out.json")])
+        assert bank.main() == 2
+        assert "must name at least one run" in capsys.readouterr().err
+
+
+class TestTrainingTime:
+    """The cost of a round."""
+
+    def test_the_command(self, tmp_path, monkeypatch, capsys):
+        """One figure per round of 64."""
+        save_table(tmp_path / "t.npz", table(programs=40))
+        out = tmp_path / "out.json"
+        arguments = ["--table", str(tmp_path / "t.npz"), "--trials", "256", "--out", str(out)]
+        monkeypatch.setattr(sys, "argv", ["x", *arguments])
+        assert training_time.main() == 0
+        assert len(json.loads(out.read_text())["seconds"]) == 4
+        assert "| 0 to 1000 |" in capsys.readouterr().out
+
+    def test_bad_input_is_refused(self, monkeypatch, capsys, tmp_path):
+        """Less than a round."""
+        monkeypatch.setattr(sys, "argv", ["x", "--trials", "63", "--out", str(tmp_path / "out.json")])
+        assert training_time.main() == 2
+        assert "must be an integer ≥ 64" in capsys.readouterr().err
 
 
 class TestReplay:
@@ -177,8 +289,8 @@ class TestReplay:
         monkeypatch.setattr(sys, "argv", ["x", *arguments])
         assert replay.main() == 0
         rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| gradient", "| round"))]
-        assert len(rows) == len(replay.MODELS) * len(replay.SCHEDULERS) == 10
-        assert len(json.loads(out.read_text())["replays"]) == 10
+        assert len(rows) == len(replay.MODELS) * len(replay.SCHEDULERS) == 12
+        assert len(json.loads(out.read_text())["replays"]) == 12
 
     @pytest.mark.parametrize("arguments", [["--seeds", "0"], ["--trials", "2"], ["--table", "none.npz"]])
     def test_bad_input_is_refused(self, monkeypatch, capsys, arguments):

@@ -16,8 +16,9 @@ import pytest
 from familyseer import auto_scheduler
 from familyseer.errors import InvalidInputError, LogError
 from familyseer.families.keys import POLICY_NAMES
+from familyseer.meta_schedule.families import map_families
 from familyseer.meta_schedule.search_task import SearchTask
-from familyseer.records import RecordLog, trace_digest
+from familyseer.records import FamiliesRecord, RecordLog, trace_digest
 from familyseer.tuner import StopReason
 
 from .test_search_policy import QUICK, matmul
@@ -102,6 +103,53 @@ def test_a_second_run_goes_on_where_the_first_stopped(tmp_path):
     assert (summary.trials, summary.restored_trials, summary.seconds < 5) == (24, 24, True)
     assert again.task_costs_history == scheduler.task_costs_history
     assert len(digests(log)) == 24
+
+
+def test_a_resumed_run_knows_its_families_and_models(tmp_path):
+    """What the models had said is in the log, and with it come back families, scores and predictions, without a trial."""
+    log = tmp_path / "log.json"
+    first, _ = tune(64, log)
+    again, _ = tune(64, log)
+    records = [record for record in RecordLog(log).read().records if record.predicted]
+
+    assert len(records) >= 40
+    assert {"shared"} <= {name for record in records for name in record.predicted} <= {"shared", "family"}
+    assert again.partition == first.partition
+    for task in first.described:
+        assert again.model.confidence(task.key) == first.model.confidence(task.key)
+        assert again.model.serving(task.key) == first.model.serving(task.key)
+    assert first.model.confidence(first.described[0].key).batches >= 2
+
+    trials = {state.key: state.trials for state in first.states}
+    found = map_families(log, first.described[0].target)
+    assert [(row.name, [task.key for task in row.tasks], row.trials) for row in found.families] == [
+        (name, list(members), tuple(trials[key] for key in members)) for name, members in first.partition.families
+    ]
+    assert [row.serving for row in found.families] == [
+        first.model.serving(members[0]) for _, members in first.partition.families
+    ]
+    assert 1 <= len(found.tasks) <= 2
+
+
+def test_families_of_a_log_that_do_not_fit_are_left_out(tmp_path, caplog):
+    """Of other tasks, or damaged: a warning, and the run starts from what the operators say."""
+    log = tmp_path / "log.json"
+    scheduler, _ = tune(8, log)
+    key = scheduler.described[0].key
+    families = FamiliesRecord(
+        task=key,
+        round=0,
+        target=scheduler.described[0].target,
+        policy="sketch.xgb.family_op",
+        families=(("x", (key,)),),
+    )
+    with RecordLog(log) as writer:
+        writer.add_families(families)
+    again, summary = tune(16, log)
+
+    assert "are left out: a partition must hold each task once; missing" in caplog.text
+    assert again.partition.names == ("dense",)
+    assert summary.restored_trials == 8
 
 
 SCRIPT = """
@@ -238,7 +286,6 @@ def test_bad_arguments_of_the_scheduler(arguments, text):
     [
         (1, "sketch.xgb", r"at least the number of tasks \(2\)"),
         (4, "sketch.xgb.family_zodiac", "must be one of sketch.random, sketch.xgb, sketch.xgb.family_op"),
-        (4, "sketch.xgb.family_accuracy", "planned"),
     ],
 )
 def test_bad_arguments_of_tune(trials, policy, text):

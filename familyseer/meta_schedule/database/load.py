@@ -14,6 +14,7 @@ from familyseer.errors import InvalidInputError
 from familyseer.meta_schedule.database.rebuild import commit_record, load_module
 from familyseer.meta_schedule.target import target_json
 from familyseer.records import (
+    FamiliesRecord,
     LogEntry,
     MeasureRecord,
     NetworkRecord,
@@ -83,7 +84,7 @@ class _Harvest:
         elif isinstance(entry, WorkloadRecord):
             if canonical_target(entry.task.target) == self.target:
                 self.workloads.setdefault(entry.task.key, entry)
-        elif isinstance(entry, NetworkRecord):
+        elif isinstance(entry, NetworkRecord | FamiliesRecord):
             return
         elif canonical_target(entry.target) != self.target:
             self.other_target += 1
