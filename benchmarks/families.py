@@ -3,11 +3,11 @@
 
 ``python -m benchmarks.families --out benchmarks/results/families.json``
 
-The table has random programs of operators whose families are known. Of each task some programs are drawn, a model that
-all tasks share learns them, and `FamilyClustering` forms families as ``sketch.xgb.family_accuracy`` does, without being
-told their number. The adjusted Rand index compares them with the operators (3×3 convolution, 1×1 convolution, depthwise
-convolution, dense, batch matrix product, softmax, layer norm), and with the same where dense and batch matrix products are
-one family. The other rows are what was tried instead: less evidence, other parameters, another normalisation.
+The table has random programs of operators whose families are known. Of each task some programs are drawn, and
+`FamilyClustering` forms families as ``sketch.xgb.family_accuracy`` does, without being told their number. The adjusted Rand
+index compares them with the operators (3×3 convolution, 1×1 convolution, depthwise convolution, dense, batch matrix product,
+softmax, layer norm), and with the same where dense and batch matrix products are one family. The other rows are what was
+tried instead: less evidence, other parameters, another normalisation.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from sklearn.metrics import adjusted_rand_score
 from benchmarks.command import exit_status
 from benchmarks.machine import describe
 from benchmarks.table import RANDOM_PROGRAMS, MeasuredTask, load_table
-from familyseer.cost_model import XGBCostModel
 from familyseer.families.clustering import FamilyClustering
 from familyseer.families.cross_accuracy import CrossAccuracy
 from familyseer.families.learner import quick_ranker
@@ -61,22 +60,19 @@ def draw_programs(tasks: Sequence[MeasuredTask], programs: int, seed: int) -> li
 
 
 def gather(tasks: Sequence[MeasuredTask], parts: Sequence[NDArray[np.int64]], seed: int) -> Gathered:
-    """Show a tracker, and a model that all tasks share, the chosen programs of each task."""
+    """Show a tracker the chosen programs of each task."""
     described = [measured.task for measured in tasks]
     least = min(24, *(len(part) for part in parts))
     accuracy = CrossAccuracy(
         [task.key for task in described], partial(quick_ranker, seed=seed), least=max(2, least), seed=seed
     )
-    tracker = FamilyTracker(described, _POLICY, accuracy, FamilyClustering())
-    batches = [(m.task.key, m.features[part], m.seconds[part]) for m, part in zip(tasks, parts, strict=True)]
-    for batch in batches:
-        tracker.learn(*batch)
-    shared = XGBCostModel(seed=seed, adaptive_training=False)
-    shared.update_many(batches)
+    tracker = FamilyTracker(described, _POLICY, accuracy, FamilyClustering(), seed=seed)
+    for measured, part in zip(tasks, parts, strict=True):
+        tracker.learn(measured.task.key, measured.features[part], measured.seconds[part])
     started = time.perf_counter()
-    known = tracker.evidence(shared.leaves)
+    known = tracker.evidence()
     spent = time.perf_counter() - started
-    tracker.decide(shared.leaves)
+    tracker.decide()
     return Gathered(tracker, known, spent)
 
 
@@ -92,7 +88,7 @@ def clustered(**parameters: Any) -> Callable[[Evidence], Labels]:
 
 def accuracy_only(known: Evidence) -> Labels:
     """Form families of interactions alone, at a threshold of their own."""
-    fitted = FamilyClustering(distance_threshold=0.85).fit(
+    fitted = FamilyClustering(distance_threshold=0.9).fit(
         known.accuracy, alignment=np.eye(len(known.keys)), programs=known.programs
     )
     return np.asarray(fitted.labels_)
@@ -118,9 +114,10 @@ VARIANTS: Mapping[str, Callable[[Evidence], Labels]] = {
     "alignment alone": clustered(accuracy_weight=0.0),
     "cross-accuracy alone, interactions": accuracy_only,
     "cross-accuracy alone, relative to own, told that there are six": relative_accuracy,
-    "half the weight of cross-accuracy": clustered(accuracy_weight=2.5),
-    "threshold 0.50": clustered(distance_threshold=0.5),
-    "threshold 0.60": clustered(distance_threshold=0.6),
+    "half the weight of cross-accuracy": clustered(accuracy_weight=1.5),
+    "twice the weight of cross-accuracy": clustered(accuracy_weight=6.0),
+    "threshold 0.75": clustered(distance_threshold=0.75),
+    "threshold 0.85": clustered(distance_threshold=0.85),
     "complete linkage": clustered(linkage="complete"),
     "single linkage": clustered(linkage="single"),
     "the lesser of both interactions": clustered(symmetrisation="min"),

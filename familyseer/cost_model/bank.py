@@ -172,10 +172,6 @@ class ModelBank(CostModel):
             models["family"] = self._family(label)
         return {name: model.predict(task_key, features) for name, model in models.items()}
 
-    def leaves(self, features: FeatureSet) -> NDArray[np.int64]:
-        """Return the leaves (n, trees) of the shared model that programs fall into, see `BoosterModel.leaves`."""
-        return self._shared.leaves(features)
-
     def judge(self, task_key: TaskKey, costs: ArrayLike, predictions: Mapping[str, ArrayLike]) -> None:
         """Take note of what `predictions` had said of a batch; `update` does this by itself.
 

@@ -19,11 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 from familyseer.cost_model.base import CostModel, relative_throughput
 from familyseer.cost_model.files import header_number, read_model, write_model
 from familyseer.cost_model.samples import SampleStore
-from familyseer.errors import InvalidInputError, ModelFileError, UnsupportedError
+from familyseer.errors import InvalidInputError, ModelFileError
 from familyseer.features import FeatureSet
 from familyseer.task import TaskKey
 
-__all__ = ["BoosterModel", "Boosting", "Evaluate", "Floats", "TrainingSet", "leaves_of"]
+__all__ = ["BoosterModel", "Boosting", "Evaluate", "Floats", "TrainingSet"]
 
 logger = logging.getLogger(__name__)
 
@@ -144,16 +144,6 @@ class BoosterModel(CostModel):
     def predictions(self, task_key: TaskKey, features: FeatureSet) -> dict[str, Floats]:
         """Return the scores (n,) of this model as those of the one that all tasks share; nothing before it is trained."""
         return {"shared": self.predict(task_key, features)} if self._boosters else {}
-
-    def leaves(self, features: FeatureSet) -> NDArray[np.int64]:
-        """Return the leaf of each tree of one booster that each program falls into, (n, trees).
-
-        Raises
-        ------
-        UnsupportedError
-            The model is not trained, or does not see programs as a whole.
-        """
-        raise UnsupportedError(f"a model of kind {self.kind!r} has no leaves for whole programs")
 
     def save(self, path: str | Path) -> None:
         """Write the boosters and the length of their features, not the measurements."""
@@ -293,14 +283,6 @@ def _evaluate(boosters: Sequence[Any], matrix: NDArray[np.float32]) -> Floats:
 
     data = xgboost.DMatrix(matrix, nthread=1)
     return np.array([booster.predict(data) for booster in boosters], dtype=np.float64)
-
-
-def leaves_of(booster: Any, matrix: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return the leaf (r, trees) of each tree that each row of a matrix (r, d) falls into."""
-    import xgboost
-
-    found = booster.predict(xgboost.DMatrix(matrix, nthread=1), pred_leaf=True)
-    return np.asarray(found, dtype=np.int64).reshape(len(matrix), -1)
 
 
 def _parts(path: str | Path, payload: bytes, header: dict[str, Any]) -> list[bytes]:

@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from familyseer.cost_model.booster import BoosterModel, Boosting, Evaluate, Floats, TrainingSet, leaves_of
-from familyseer.errors import InvalidInputError, UnsupportedError
+from familyseer.cost_model.booster import BoosterModel, Boosting, Evaluate, Floats, TrainingSet
+from familyseer.errors import InvalidInputError
 from familyseer.features import FeatureSet
 from familyseer.task import TaskKey
 
@@ -76,12 +75,6 @@ class XGBCostModel(BoosterModel):
                 raise InvalidInputError(f"`{name}` must be a whole number ≥ 1; got {count!r}")
         self._top_weight, self._optimism = top_weight, optimism
         self._rounds, self._members = rounds, members
-
-    def leaves(self, features: FeatureSet) -> NDArray[np.int64]:
-        """Return the leaf of each tree of the first booster that each program falls into, (n, trees)."""
-        if not self._boosters:
-            raise UnsupportedError("a model that is not trained has no leaves")
-        return leaves_of(self._boosters[0], features.gathered())
 
     def _columns(self, width: int) -> int:
         return 3 * width + 1

@@ -65,8 +65,8 @@ class FamilyClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
     def __init__(
         self,
         *,
-        distance_threshold: float = 0.55,
-        accuracy_weight: float = 5.0,
+        distance_threshold: float = 0.8,
+        accuracy_weight: float = 3.0,
         symmetrisation: Literal["mean", "min", "max"] = "mean",
         linkage: Literal["average", "complete", "single"] = "average",
         hysteresis: float = 0.0,

@@ -40,7 +40,7 @@ def family_model(
 ) -> FamilyModel:
     """Return the cost model of a family policy; `options` are those of `FamilyModel`."""
     accuracy = CrossAccuracy([task.key for task in tasks], partial(quick_ranker, seed=seed), seed=seed)
-    return FamilyModel(FamilyTracker(tasks, policy, accuracy), make_model, **options)
+    return FamilyModel(FamilyTracker(tasks, policy, accuracy, seed=seed), make_model, **options)
 
 
 class FamilyModel(ModelBank):
@@ -99,7 +99,7 @@ class FamilyModel(ModelBank):
         """Form families of what is known."""
         self._undecided = False
         with self._phase():
-            change = self.tracker.decide(self.leaves)
+            change = self.tracker.decide()
         if change is not None:
             self.regroup(change.partition.labels())
             self._on_change(change)

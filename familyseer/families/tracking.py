@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +20,6 @@ from familyseer.features import FeatureSet
 from familyseer.task import Task, TaskKey
 
 __all__ = ["Evidence", "FamilyTracker", "PartitionChange"]
-
-Leaves = Callable[[FeatureSet], NDArray[np.int64]]
-"""Leaves (n, trees) that n programs fall into."""
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +79,8 @@ class FamilyTracker:
         Cross-accuracy of these tasks.
     clustering
         Forms families; None: `FamilyClustering` with its defaults and `HYSTERESIS`.
+    seed
+        Of `familyseer.families.alignment`.
     """
 
     HYSTERESIS = 0.05
@@ -92,6 +91,8 @@ class FamilyTracker:
         policy: PolicyName | str,
         accuracy: CrossAccuracy,
         clustering: FamilyClustering | None = None,
+        *,
+        seed: int = 0,
     ) -> None:
         self._tasks = {task.key: task for task in tasks}
         kind = (policy if isinstance(policy, PolicyName) else PolicyName.parse(policy)).family
@@ -100,7 +101,7 @@ class FamilyTracker:
         self.partition = partition_tasks(policy, tasks)
         self.accuracy = accuracy
         self.clustering = clustering or FamilyClustering(hysteresis=self.HYSTERESIS)
-        self._news = 0
+        self._news, self._seed = 0, seed
 
     def learn(self, key: TaskKey, features: FeatureSet, costs: NDArray[np.float64]) -> bool:
         """Take note of measurements; return whether it is time to decide: an eighth of the tasks tells something new."""
@@ -117,32 +118,22 @@ class FamilyTracker:
         partition.require(self._tasks)
         self.partition = partition
 
-    def evidence(self, leaves: Leaves) -> Evidence:
+    def evidence(self) -> Evidence:
         """Return what is known by now."""
         matrix = self.accuracy.matrix()
         known = np.flatnonzero(np.isfinite(np.diag(matrix)))
         keys = tuple(self.accuracy.keys[index] for index in known.tolist())
         programs = [self.accuracy.programs(key) for key in keys]
-        aligned = (
-            alignment([leaves(f) for f, _ in programs], [costs for _, costs in programs]) if keys else matrix[:0, :0]
-        )
         return Evidence(
             keys=keys,
             accuracy=matrix[np.ix_(known, known)],
-            alignment=aligned,
+            alignment=alignment(programs, seed=self._seed),
             programs=np.array([len(costs) for _, costs in programs], dtype=np.int64),
         )
 
-    def decide(self, leaves: Leaves) -> PartitionChange | None:
-        """Form families of what is known, and return how they differ from the present ones.
-
-        Parameters
-        ----------
-        leaves
-            Of a booster that all tasks share and that has learnt their measurements, see
-            `familyseer.families.alignment`.
-        """
-        known = self.evidence(leaves)
+    def decide(self) -> PartitionChange | None:
+        """Form families of what is known, and return how they differ from the present ones."""
+        known = self.evidence()
         if not known.keys:
             return None
         present = [self.partition.names.index(self.partition.family_of(key)) for key in known.keys]

@@ -66,7 +66,7 @@ def _map(
     model: FamilyModel, tasks: Sequence[Task], records: Sequence[MeasureRecord], reasons: tuple[str, ...]
 ) -> FamilyMap:
     tracker, trials = model.tracker, Counter(record.task for record in records)
-    known = tracker.evidence(model.leaves)
+    known = tracker.evidence()
     clustering = tracker.clustering
     if known.keys:
         tracker.cluster(known)
