@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cost model shared by all tasks and, for each family of them, a continuation of it: whichever predicts better serves."""
+"""A cost model shared by all tasks and, for each family of them, one that leans to it: whichever predicts better serves."""
 
 from __future__ import annotations
 
@@ -65,7 +65,10 @@ class _Family:
 
 
 class ModelBank(CostModel):
-    """A model shared by all tasks, continued for each family on the family's measurements, which can help and not hurt.
+    """A model shared by all tasks and one for each family, which can help and not hurt.
+
+    A family's model is an ensemble: half of its boosters are shared ones, half have learnt the family alone. On tasks
+    that were never measured it finds faster programs than either half does (``benchmarks/bank.py``).
 
     Every batch of measurements judges both models before they learn it.
     A family's model serves the family's tasks only while it has put more pairs in order than the shared one.
@@ -80,8 +83,8 @@ class ModelBank(CostModel):
         The label of every task that will be asked about.
     make_model
         Makes an untrained model.
-    family_rounds
-        Trees that a continuation adds to each booster.
+    family_members, family_rounds
+        Boosters of a family's own, and the trees of each.
     serve
         ``"measured"``: as above. ``"shared"`` or ``"family"``: always that one, for ablations.
 
@@ -98,15 +101,18 @@ class ModelBank(CostModel):
         label_of: Mapping[TaskKey, str],
         make_model: Callable[[], BoosterModel],
         *,
-        family_rounds: int = 40,
+        family_members: int = 3,
+        family_rounds: int = 80,
         serve: Serving | Literal["measured"] = "measured",
     ) -> None:
         if serve not in ("measured", *get_args(Serving)):
             raise InvalidInputError(f"`serve` must be measured, shared or family; got {serve!r}")
-        if family_rounds < 1:
-            raise InvalidInputError(f"`family_rounds` must be a whole number ≥ 1; got {family_rounds!r}")
+        for name, value in [("family_members", family_members), ("family_rounds", family_rounds)]:
+            if value < 1:
+                raise InvalidInputError(f"`{name}` must be a whole number ≥ 1; got {value!r}")
         self._label_of = dict(label_of)
-        self._make_model, self._family_rounds, self._serve = make_model, family_rounds, serve
+        self._make_model, self._serve = make_model, serve
+        self._own = {"members": family_members, "rounds": family_rounds}
         self._shared = make_model()
         self._families: dict[str, _Family] = {}
         self._loaded: dict[str, BoosterModel] = {}
@@ -277,7 +283,7 @@ class ModelBank(CostModel):
             return self._loaded[label]
         found = self._families.get(label)
         if found is None or (found.shared, found.samples) != (self._shared.trained_size, size):
-            model = self._shared.continued(self.members(label), rounds=self._family_rounds)
+            model = self._shared.joined(self.members(label), **self._own)
             found = self._families[label] = _Family(model, self._shared.trained_size, size)
         return found.model
 

@@ -165,16 +165,25 @@ class BoosterModel(CostModel):
         self._width = width or self._width
         self._samples, self.trained_size = SampleStore(), 0
 
-    def continued(self, task_keys: Collection[TaskKey], *, rounds: int) -> BoosterModel:
-        """Return a model that goes on from these boosters with `rounds` more trees, learnt from these tasks alone.
+    def joined(self, task_keys: Collection[TaskKey], *, members: int, rounds: int) -> BoosterModel:
+        """Return an ensemble of `members` of these boosters and as many new ones, which learn these tasks alone.
 
-        This model stays as it is. Without measurements of these tasks, or boosters to go on from, the two predict alike.
+        This model stays as it is. Without measurements of these tasks, or boosters to join, the two predict alike.
+
+        Parameters
+        ----------
+        task_keys
+            Tasks that are relatives.
+        members
+            New boosters; this model's are as many at most.
+        rounds
+            Trees of each new booster.
         """
         model = copy.copy(self)
-        model._samples = self._samples.only(task_keys)
-        model._priors = self._boosters
+        model._samples, model._priors = self._samples.only(task_keys), ()
         if self._boosters and len(model._samples):
-            model._train(rounds)
+            model._train(members=members, rounds=rounds)
+            model._boosters = (*self._boosters[:members], *model._boosters)
         return model
 
     def _update(self, task_key: TaskKey, features: FeatureSet, costs: Floats) -> None:
@@ -225,12 +234,12 @@ class BoosterModel(CostModel):
             return False
         return not self._adaptive_training or size - trained_size >= _RETRAIN_GROWTH * trained_size
 
-    def _train(self, rounds: int | None = None) -> None:
+    def _train(self, members: int | None = None, rounds: int | None = None) -> None:
         selection = self._samples.selection(self._max_samples, np.random.default_rng(self._seed))
         features = FeatureSet.concat([part for part, _, _ in selection])
         throughput = np.concatenate([relative_throughput(costs, best) for _, costs, best in selection])
         boosting = self._boosting(TrainingSet(features=features, throughput=throughput))
-        boosting = replace(boosting, rounds=boosting.rounds if rounds is None else rounds)
+        boosting = replace(boosting, members=members or boosting.members, rounds=rounds or boosting.rounds)
         # xgboost lets go of Python's lock; a booster each is faster than all threads on one, and as repeatable.
         with ThreadPoolExecutor(min(boosting.members, os.cpu_count() or 1)) as pool:
             self._boosters = tuple(pool.map(lambda member: self._boost(boosting, member), range(boosting.members)))

@@ -75,7 +75,7 @@ def test_choice_can_be_switched_off(serve, expected):
 
 
 def test_a_bank_of_one_family_is_the_shared_model():
-    """There is nothing to continue: same scores, no second training."""
+    """There is nothing to add: same scores, no second training."""
     bank, alone = ModelBank({"a": "all", "b": "all"}, XGBCostModel), XGBCostModel()
     for model in (bank, alone):
         model.update("a", *make_programs(40))
@@ -163,7 +163,10 @@ def test_unknown_task_is_refused():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"serve": "all"}, "`serve` must be measured, shared or family; got 'all'"), ({"family_rounds": 0}, "≥ 1; got 0")],
+    [
+        ({"serve": "all"}, "`serve` must be measured, shared or family; got 'all'"),
+        ({"family_rounds": 0}, "`family_rounds` must be a .*; got 0"),
+    ],
 )
 def test_bad_options_are_refused(options, message):
     """One sentence each."""
@@ -202,7 +205,7 @@ class TestFiles:
         assert back.family_confidence("conv") == bank.family_confidence("conv")
 
     def test_loaded_bank_goes_on_learning(self, tmp_path):
-        """New measurements continue the shared model, and the families from it."""
+        """New measurements train the shared model anew, from what it was, and the families with it."""
         trained_bank().save(tmp_path)
         back = make_bank("conv", "dense")
         back.load(tmp_path)
