@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
 
 from benchmarks.command import exit_status
-from benchmarks.families import Gathered, family_map, gather
+from benchmarks.families import Gathered, found_map, gather
 from benchmarks.machine import describe
 from benchmarks.ranking import ranking_metrics
 from benchmarks.table import RANDOM_PROGRAMS, MeasuredTask, load_table, save_table
@@ -212,7 +212,7 @@ def run(options: argparse.Namespace) -> None:
     options.out.with_suffix(".md").write_text(show(result) + "\n")
     gathered = gather(tasks, split(tasks, 0)[0], 0)
     for suffix in (".svg", ".png"):
-        draw_families(family_map(tasks, gathered), options.out.with_suffix(suffix))
+        draw_families(found_map(tasks, gathered), options.out.with_suffix(suffix))
     print(show(result))
 
 

@@ -64,7 +64,7 @@ def read_log(path: Path) -> list[MeasuredTask]:
     described = [info for _, info in found]
     policies = [SketchPolicy(task, described=info, verbose=0) for task, info in found]
     parts: dict[int, list[tuple[int, Batch]]] = {index: [] for index in range(len(found))}
-    for number, (index, records) in enumerate(recorded_rounds(path, described)):
+    for number, (index, records) in enumerate(recorded_rounds(contents, described, path)):
         parts[index] += [(number, batch) for batch in policies[index].recall(records)]
     return [_measured(described[index], batches) for index, batches in parts.items() if batches]
 

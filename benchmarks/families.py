@@ -36,7 +36,7 @@ from familyseer.families.cross_accuracy import CrossAccuracy
 from familyseer.families.learner import quick_ranker
 from familyseer.families.tracking import Evidence, FamilyTracker
 from familyseer.ledger import whole_number
-from familyseer.report import FamilyMap, FamilyRow, draw_families
+from familyseer.report import FamilyMap, FamilyRow, draw_families, family_map
 
 Labels = Sequence[int] | NDArray[np.int64]
 
@@ -160,29 +160,21 @@ def _spread(values: Sequence[float]) -> str:
     return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
-def family_map(tasks: Sequence[MeasuredTask], gathered: Gathered) -> FamilyMap:
+def found_map(tasks: Sequence[MeasuredTask], gathered: Gathered) -> FamilyMap:
     """Return the families that were found with what they rest on."""
     by_key = {measured.task.key: measured.task for measured in tasks}
-    known, clustering = gathered.known, gathered.tracker.clustering
-    count = dict(zip(known.keys, known.programs.tolist(), strict=True))
-    return FamilyMap(
-        families=tuple(
-            FamilyRow(
-                name=name,
-                tasks=tuple(by_key[key] for key in members),
-                trials=tuple(count[key] for key in members),
-                serving="shared",
-                confidence={},
-            )
-            for name, members in gathered.tracker.partition.families
-        ),
-        tasks=tuple(by_key[key] for key in known.keys),
-        accuracy=known.accuracy,
-        distances=clustering.distances_,
-        children=clustering.children_,
-        merges=clustering.merges_,
-        threshold=clustering.distance_threshold,
-    )
+    count = dict(zip(gathered.known.keys, gathered.known.programs.tolist(), strict=True))
+    rows = [
+        FamilyRow(
+            name=name,
+            tasks=tuple(by_key[key] for key in members),
+            trials=tuple(count[key] for key in members),
+            serving="shared",
+            confidence={},
+        )
+        for name, members in gathered.tracker.partition.families
+    ]
+    return family_map(rows, by_key, gathered.known, gathered.tracker.clustering)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -199,7 +191,7 @@ def run(options: argparse.Namespace) -> None:
     options.out.with_suffix(".md").write_text(show(studies) + "\n")
     gathered = gather(tasks, draw_programs(tasks, max(options.programs), 0), 0)
     for suffix in (".svg", ".png"):
-        draw_families(family_map(tasks, gathered), options.out.with_suffix(suffix))
+        draw_families(found_map(tasks, gathered), options.out.with_suffix(suffix))
 
 
 def main() -> int:

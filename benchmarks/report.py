@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.command import exit_status, pyplot, save_figure
+from benchmarks.command import exit_status
 from benchmarks.curves import SLACKS, Point, at_seconds, at_trials, curve, first_within, ratio, step, timed_latencies
 from benchmarks.search.contestants import BASELINE
 from benchmarks.search.document import load, machine_of
 from familyseer.errors import InvalidInputError
 from familyseer.ledger import PHASES
+from familyseer.report.figures import pyplot, save_figure
 
 Curves = dict[str, list[list[Point]]]
 """For each contestant one curve per seed."""

@@ -35,7 +35,6 @@ def family_map(**changes) -> FamilyMap:
         "families": families,
         "tasks": (CONV_A, CONV_B),
         "accuracy": np.array([[0.9, 0.8], [0.7, 0.85]]),
-        "distances": np.array([[0, 0.2], [0.2, 0]]),
         "children": np.array([[0, 1]]),
         "merges": np.array([0.2]),
         "threshold": 0.5,

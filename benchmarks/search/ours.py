@@ -31,7 +31,7 @@ FLAGS: Mapping[str, str] = {
     "first_families": "the families of the first round for the whole run, no cross-accuracy",
     "serve_shared": "the shared model answers for every task, whatever the families' models predict",
     "serve_family": "every family is served by its own model, however that predicts",
-    "pack_sum": "TVM's objective for the cost model instead of ours; families stay those of the first round",
+    "pack_sum": "TVM's objective for the cost model instead of ours",
     "no_optimism": "the search follows the mean prediction instead of an upper confidence bound",
     "large_population": "MetaSchedule's 512 schedules in every generation, whatever the round's size",
     "stock_builder": "MetaSchedule's builder and runner",
@@ -132,7 +132,7 @@ class Ablation:
         serve: dict[str, Any] = {}
         for flag in ("serve_shared", "serve_family"):
             serve |= {"serve": flag.removeprefix("serve_")} if flag in self.flags else {}
-        if not self.flags & {"random_families", "first_families", "pack_sum"}:
+        if not self.flags & {"random_families", "first_families"}:
             return family_model(described, self.policy, make_model, seed=seed, **serve)
         labels = partition_tasks(self.policy, described).labels()
         if "random_families" in self.flags:

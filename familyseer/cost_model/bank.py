@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cost model shared by all tasks and, for each family of them, one that leans to it: whichever predicts better serves."""
+"""A cost model shared by all tasks and, for each family of them, one of its own: whichever predicts better serves."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ class ModelBank(CostModel):
     """A model shared by all tasks and one for each family, which can help and not hurt.
 
     A family's model is an ensemble: half of its boosters are shared ones, half have learnt the family alone. On tasks
-    that were never measured it finds faster programs than either half does (``benchmarks/bank.py``).
+    that were never measured it ranks random programs a little better than either half does (``benchmarks/accuracy.py``);
+    on the programs of a search no difference has been shown (``benchmarks/bank.py``).
 
     Every batch of measurements judges both models before they learn it.
     A family's model serves the family's tasks only while it has put more pairs in order than the shared one.

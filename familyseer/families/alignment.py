@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from familyseer.cost_model.base import relative_throughput
 from familyseer.features import FeatureSet
 
 __all__ = ["alignment"]
@@ -42,7 +43,7 @@ def alignment(programs: Sequence[tuple[FeatureSet, NDArray[np.float64]]], *, see
     sizes = np.array([len(costs) for _, costs in programs])
     leaves = _leaves(
         np.concatenate([np.nan_to_num(features.gathered()) for features, _ in programs]),
-        np.concatenate([_log_throughput(costs) for _, costs in programs]),
+        np.log(np.concatenate([np.maximum(relative_throughput(costs, costs.min()), 1e-3) for _, costs in programs])),
         seed,
     )
     kernel, weights = _proximity(leaves), np.zeros((len(sizes), len(leaves)))
@@ -63,13 +64,6 @@ def _leaves(matrix: NDArray[np.float32], labels: NDArray[np.float64], seed: int)
 
     forest = ExtraTreesRegressor(_TREES, min_samples_leaf=5, max_features=0.3, random_state=seed, n_jobs=-1)
     return np.asarray(forest.fit(matrix, labels).apply(matrix), dtype=np.int64)
-
-
-def _log_throughput(costs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return log(best/this) (n,), cut off at log(1/1000); the same for all when nothing worked."""
-    best = costs.min()
-    ratio = best / costs if np.isfinite(best) else np.zeros(len(costs))
-    return np.asarray(np.log(np.maximum(ratio, 1e-3)))
 
 
 def _proximity(leaves: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from familyseer.cost_model import XGBCostModel
 from familyseer.errors import LogError
 from familyseer.families.keys import DEFAULT_POLICY, PolicyName
@@ -17,8 +15,8 @@ from familyseer.families.learner import FamilyModel, family_model
 from familyseer.meta_schedule.measure_record import load_tasks
 from familyseer.meta_schedule.resume import recorded_rounds, restore_models
 from familyseer.meta_schedule.search_policy import FamilySketchPolicy
-from familyseer.records import UNTUNED, LogContents, MeasureRecord, RecordLog, for_target
-from familyseer.report.families import FamilyMap, FamilyRow
+from familyseer.records import LogContents, MeasureRecord, RecordLog, families_by, for_target
+from familyseer.report import FamilyMap, FamilyRow, family_map
 from familyseer.task import Task
 
 __all__ = ["map_families"]
@@ -43,51 +41,38 @@ def map_families(log_file: Path, target: str) -> FamilyMap:
     name = _policy(contents, target)
     model = family_model(described, name, partial(XGBCostModel, adaptive_training=True))
     policies = [FamilySketchPolicy(task, model, name=str(name), described=info, verbose=0) for task, info in found]
-    rounds = recorded_rounds(log_file, described)
-    restore_models(log_file, policies, model, rounds)
+    rounds = recorded_rounds(contents, described, log_file)
+    restore_models(contents, policies, model, rounds)
     if not any(record.policy == str(name) for _, records in rounds for record in records):
         model.decide()
-    return _map(model, described, [record for _, records in rounds for record in records], _reasons(contents, name))
+    reasons = [change.reason for change in families_by(str(name), contents.families, target)]
+    return _map(model, described, [record for _, records in rounds for record in records], reasons)
 
 
 def _policy(contents: LogContents, target: str) -> PolicyName:
     """Return the last family policy that measured anything."""
     for record in reversed(list(for_target(contents.records, target))):
-        if record.policy != UNTUNED and ".family_" in record.policy:
+        if ".family_" in record.policy:
             return PolicyName.parse(record.policy)
     return PolicyName.parse(DEFAULT_POLICY)
 
 
-def _reasons(contents: LogContents, name: PolicyName) -> tuple[str, ...]:
-    return tuple(change.reason for change in contents.families if change.policy == str(name))
-
-
 def _map(
-    model: FamilyModel, tasks: Sequence[Task], records: Sequence[MeasureRecord], reasons: tuple[str, ...]
+    model: FamilyModel, tasks: Sequence[Task], records: Sequence[MeasureRecord], reasons: Sequence[str]
 ) -> FamilyMap:
     tracker, trials = model.tracker, Counter(record.task for record in records)
     known = tracker.evidence()
-    clustering = tracker.clustering
     if known.keys:
         tracker.cluster(known)
     by_key = {task.key: task for task in tasks}
-    empty = np.zeros((0, 0))
-    return FamilyMap(
-        families=tuple(
-            FamilyRow(
-                name=label,
-                tasks=tuple(by_key[key] for key in members),
-                trials=tuple(trials[key] for key in members),
-                serving=model.serving(members[0]),
-                confidence=model.family_confidence(label),
-            )
-            for label, members in model.partition.families
-        ),
-        tasks=tuple(by_key[key] for key in known.keys),
-        accuracy=known.accuracy,
-        distances=clustering.distances_ if known.keys else empty,
-        children=clustering.children_ if known.keys else np.zeros((0, 2), dtype=np.int64),
-        merges=clustering.merges_ if known.keys else np.zeros(0),
-        threshold=clustering.distance_threshold,
-        reasons=reasons,
-    )
+    rows = [
+        FamilyRow(
+            name=label,
+            tasks=tuple(by_key[key] for key in members),
+            trials=tuple(trials[key] for key in members),
+            serving=model.serving(members[0]),
+            confidence=model.family_confidence(label),
+        )
+        for label, members in model.partition.families
+    ]
+    return family_map(rows, by_key, known, tracker.clustering, reasons)

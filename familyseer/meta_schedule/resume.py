@@ -13,7 +13,7 @@ from familyseer.errors import InvalidInputError
 from familyseer.families.learner import FamilyModel
 from familyseer.families.partition import Partition
 from familyseer.meta_schedule.search_policy import SearchPolicy, SketchPolicy
-from familyseer.records import FamiliesRecord, MeasureRecord, RecordLog, same_target, trials_for
+from familyseer.records import FamiliesRecord, LogContents, MeasureRecord, families_by, trials_for
 from familyseer.task import Task
 
 __all__ = ["Round", "recorded_rounds", "restore_models"]
@@ -24,15 +24,15 @@ Round = tuple[int, list[MeasureRecord]]
 """Index of a task, and what was measured of it between two decisions of the scheduler."""
 
 
-def recorded_rounds(log_file: Path, tasks: Sequence[Task]) -> list[Round]:
-    """Return the rounds that a log has of these tasks and their target, in the order in which they were measured.
+def recorded_rounds(contents: LogContents, tasks: Sequence[Task], log_file: Path) -> list[Round]:
+    """Return the rounds that a log holds of these tasks and their target, in the order in which they were measured.
 
     Raises
     ------
     LogError
         When the log cannot be read, or holds trials but none for the tasks' target.
     """
-    records = trials_for(RecordLog(log_file).read().records, tasks[0].target, log_file)
+    records = trials_for(contents.records, tasks[0].target, log_file)
     index_of = {task.key: index for index, task in enumerate(tasks)}
     return [
         (index_of[key], list(group))
@@ -42,7 +42,7 @@ def recorded_rounds(log_file: Path, tasks: Sequence[Task]) -> list[Round]:
 
 
 def restore_models(
-    log_file: Path, policies: Sequence[SearchPolicy], model: CostModel | None, rounds: Sequence[Round]
+    contents: LogContents, policies: Sequence[SearchPolicy], model: CostModel | None, rounds: Sequence[Round]
 ) -> None:
     """Let policies, and the model that they share, become what they were after these rounds.
 
@@ -52,22 +52,17 @@ def restore_models(
     if not isinstance(model, FamilyModel) or not rounds:
         _learn(policies, model, rounds)
         return
-    changes = {(change.task, change.round): change for change in _decided(log_file, policies[0].name, rounds)}
+    last = rounds[-1][1][0]
+    decided = families_by(policies[0].name, contents.families, last.target)
+    changes = {(change.task, change.round): change for change in decided}
     for _, records in rounds:
         model.judge(records[0].task, [record.cost for record in records], _predictions(records))
         change = changes.get((records[0].task, records[0].round))
         if change is not None:
             _adopt(model, change)
     _learn(policies, model, rounds)
-    last = rounds[-1][1][0]
     if (last.task, last.round) not in changes:
         model.catch_up()
-
-
-def _decided(log_file: Path, policy: str, rounds: Sequence[Round]) -> list[FamiliesRecord]:
-    target = rounds[0][1][0].target
-    changes = RecordLog(log_file).read().families
-    return [change for change in changes if change.policy == policy and same_target(change.target, target)]
 
 
 def _adopt(model: FamilyModel, change: FamiliesRecord) -> None:

@@ -30,7 +30,7 @@ from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.meta_schedule.seeds import SeedSource
 from familyseer.meta_schedule.tuning_options import TuningOptions
 from familyseer.metrics import Confidence
-from familyseer.records import FamiliesRecord
+from familyseer.records import FamiliesRecord, RecordLog
 from familyseer.report import failure_diagnosis
 from familyseer.schedulers import GradientScheduler, RoundRobinScheduler
 from familyseer.schedulers import TaskScheduler as Strategy
@@ -295,11 +295,12 @@ class TaskScheduler:
         if self.load_log_file is None:
             return
         assert self._tuner is not None
-        rounds = recorded_rounds(self.load_log_file, self.described)
+        contents = RecordLog(self.load_log_file).read()
+        rounds = recorded_rounds(contents, self.described, self.load_log_file)
         if rounds:
             index, records = rounds[-1]
             self._round = self.described[index].key, records[0].round
-        restore_models(self.load_log_file, self.search_policies, self.model, rounds)
+        restore_models(contents, self.search_policies, self.model, rounds)
         outcomes = [(index, [record.result for record in records]) for index, records in rounds]
         for index, results in outcomes:
             self._note_failures(index, results)

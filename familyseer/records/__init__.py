@@ -17,7 +17,7 @@ from familyseer.records.lines import (
 )
 from familyseer.records.log import RecordLog
 from familyseer.records.reading import LogContents, LogEntry, QuarantinedLine
-from familyseer.records.select import best_per_task, for_target, trials_for
+from familyseer.records.select import best_per_task, families_by, for_target, trials_for
 
 __all__ = [
     "FORMAT_VERSION",
@@ -36,6 +36,7 @@ __all__ = [
     "canonical_target",
     "decode_line",
     "encode_line",
+    "families_by",
     "for_target",
     "parse_json",
     "same_target",

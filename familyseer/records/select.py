@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 
 from familyseer.errors import LogError
 from familyseer.records.canonical import canonical_target
-from familyseer.records.lines import UNTUNED, MeasureRecord
+from familyseer.records.lines import UNTUNED, FamiliesRecord, MeasureRecord
 from familyseer.task import TaskKey
 
-__all__ = ["best_per_task", "for_target", "trials_for"]
+__all__ = ["best_per_task", "families_by", "for_target", "trials_for"]
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +20,12 @@ def for_target(records: Iterable[MeasureRecord], target: str) -> Iterator[Measur
     """Yield the records of `target`, in their order."""
     wanted = canonical_target(target)
     return (record for record in records if canonical_target(record.target) == wanted)
+
+
+def families_by(policy: str, families: Iterable[FamiliesRecord], target: str) -> list[FamiliesRecord]:
+    """Return the changes of the partition that a policy decided for `target`, in their order."""
+    wanted = canonical_target(target)
+    return [change for change in families if change.policy == policy and canonical_target(change.target) == wanted]
 
 
 def trials_for(records: Iterable[MeasureRecord], target: str, log: object) -> list[MeasureRecord]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from familyseer.report.diagnosis import failure_diagnosis
-from familyseer.report.families import FamilyMap, FamilyRow, draw_families, render_families
+from familyseer.report.families import FamilyMap, FamilyRow, draw_families, family_map, render_families
 from familyseer.report.rows import (
     GainRow,
     TaskRow,
@@ -28,6 +28,7 @@ __all__ = [
     "Totals",
     "draw_families",
     "failure_diagnosis",
+    "family_map",
     "gain_rows",
     "gain_totals",
     "network_text",

@@ -7,17 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from familyseer.errors import EnvironmentFailure, InvalidInputError
+from familyseer.errors import InvalidInputError
 from familyseer.metrics import Confidence
+from familyseer.report.figures import pyplot, save_figure
 from familyseer.report.text import render_table
-from familyseer.task import Task
+from familyseer.task import Task, TaskKey
 
-__all__ = ["FamilyMap", "FamilyRow", "draw_families", "render_families"]
+if TYPE_CHECKING:  # they load scikit-learn, which no table needs
+    from familyseer.families.clustering import FamilyClustering
+    from familyseer.families.tracking import Evidence
+
+__all__ = ["FamilyMap", "FamilyRow", "draw_families", "family_map", "render_families"]
 
 _FORMATS = (".svg", ".png", ".pdf")
 
@@ -59,8 +64,6 @@ class FamilyMap:
         The n tasks with enough measurements, in the order of the matrix.
     accuracy
         (n, n) cross-accuracy: how well what row i taught ranks the programs of column j.
-    distances
-        (n, n) distances made of it.
     children, merges
         (n − 1, 2) and (n − 1,), which clusters are merged at which distance, as scikit-learn has them.
     threshold
@@ -72,11 +75,41 @@ class FamilyMap:
     families: tuple[FamilyRow, ...]
     tasks: tuple[Task, ...]
     accuracy: NDArray[np.float64]
-    distances: NDArray[np.float64]
     children: NDArray[np.int64]
     merges: NDArray[np.float64]
     threshold: float
     reasons: tuple[str, ...] = ()
+
+
+def family_map(
+    families: Sequence[FamilyRow],
+    tasks: Mapping[TaskKey, Task],
+    known: Evidence,
+    clustering: FamilyClustering,
+    reasons: Sequence[str] = (),
+) -> FamilyMap:
+    """Return families with what they rest on.
+
+    Parameters
+    ----------
+    families, reasons
+        As in `FamilyMap`.
+    tasks
+        All tasks by key.
+    known
+        What is known of those that have enough measurements.
+    clustering
+        Fitted to `known`, unless there is nothing in it.
+    """
+    return FamilyMap(
+        families=tuple(families),
+        tasks=tuple(tasks[key] for key in known.keys),
+        accuracy=known.accuracy,
+        children=clustering.children_ if known.keys else np.zeros((0, 2), dtype=np.int64),
+        merges=clustering.merges_ if known.keys else np.zeros(0),
+        threshold=clustering.distance_threshold,
+        reasons=tuple(reasons),
+    )
 
 
 def render_families(found: FamilyMap) -> str:
@@ -97,7 +130,7 @@ def render_families(found: FamilyMap) -> str:
 def _family_cells(family: FamilyRow, found: FamilyMap) -> list[tuple[str, ...]]:
     position = {task.key: index for index, task in enumerate(found.tasks)}
     known = [position[task.key] for task in family.tasks if task.key in position]
-    cells = []
+    cells: list[tuple[str, ...]] = []
     for number, (task, trials) in enumerate(zip(family.tasks, family.trials, strict=True)):
         own = relatives = "-"
         if task.key in position:
@@ -105,17 +138,12 @@ def _family_cells(family: FamilyRow, found: FamilyMap) -> list[tuple[str, ...]]:
             own = f"{found.accuracy[column, column]:.2f}"
             others = [found.accuracy[index, column] for index in known if index != column]
             relatives = f"{np.mean(others):.2f}" if others else "-"
-        first = number == 0
-        cells.append(
-            (
-                *((family.name if first else "", task.name or task.key, str(trials), own, relatives)),
-                *(
-                    (family.serving, *(_correlation(family, name) for name in ("shared", "family")))
-                    if first
-                    else ("",) * 3
-                ),
-            )
-        )
+        of_task = (task.name or task.key, str(trials), own, relatives)
+        if number == 0:
+            scores = (_correlation(family, name) for name in ("shared", "family"))
+            cells.append((family.name, *of_task, family.serving, *scores))
+        else:
+            cells.append(("", *of_task, "", "", ""))
     return cells
 
 
@@ -147,31 +175,13 @@ def draw_families(found: FamilyMap, path: Path) -> None:
         raise InvalidInputError(
             f"a figure needs at least 2 tasks with enough measurements; got {len(found.tasks)}. Tune for longer."
         )
-    plot = _pyplot()
     size = 3 + 0.3 * len(found.tasks)
-    figure, (tree, heat) = plot.subplots(
+    figure, (tree, heat) = pyplot().subplots(
         2, 1, figsize=(size + 1, size + 1.5), height_ratios=(1, 5), layout="constrained", sharex=False
     )
     order = _draw_dendrogram(found, tree)
     _draw_heat(found, order, figure, heat)
-    try:
-        figure.savefig(path, dpi=120, metadata={"Date": None} if path.suffix == ".svg" else None)
-    except OSError as err:
-        raise EnvironmentFailure(f"the figure {str(path)!r} cannot be written: {err.strerror or err}") from err
-    finally:
-        plot.close(figure)
-
-
-def _pyplot() -> Any:
-    try:
-        import matplotlib
-    except ImportError as err:
-        raise EnvironmentFailure("drawing needs matplotlib; pip install 'familyseer[plot]'") from err
-    matplotlib.use("agg")
-    matplotlib.rcParams["svg.hashsalt"] = "familyseer"
-    from matplotlib import pyplot
-
-    return pyplot
+    save_figure(figure, [path])
 
 
 def _draw_dendrogram(found: FamilyMap, axes: Any) -> list[int]:
