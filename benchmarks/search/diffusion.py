@@ -10,7 +10,6 @@ probability 1/3. One model is shared by all tasks, with TVM's objective.
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,19 +18,17 @@ from typing import Any
 
 import numpy as np
 from tvm.s_tir import Schedule
-from tvm.s_tir import meta_schedule as ms
 
 from benchmarks.search.job import Report, Work
 from benchmarks.search.loop import Loop, described_tasks
 from benchmarks.search.ours import measurer_for
 from familyseer.cost_model import PackSumXGBModel
 from familyseer.ledger import Ledger
-from familyseer.meta_schedule.database.rebuild import TVM_ERRORS, rebuild_schedule
 from familyseer.meta_schedule.search_policy import FamilySketchPolicy
-from familyseer.meta_schedule.space import trace_json
+from familyseer.meta_schedule.transfer import sketch_of, with_choices
 from familyseer.meta_schedule.workload import blocks_of
-from familyseer.records import canonical_json
 from familyseer.task import Task
+from familyseer.transfer import Choices, Tile
 
 __all__ = ["Diffusion", "diffuse", "keep", "prior_of", "redraw", "scale"]
 
@@ -128,32 +125,12 @@ def _shape(task: Any) -> list[int]:
     return [*heaviest.spatial.values(), *heaviest.reduction.values()]
 
 
-def transplant(task: Any, postprocs: Sequence[Any], donor: Schedule, rng: np.random.Generator) -> Schedule | None:
-    """Apply a donor's schedule to `task` with diffused tile factors; None when it does not fit."""
-    schedule = Schedule(task.mod, debug_mask=0, error_render_level="none", seed=int(rng.integers(1, 2**31 - 1)))
-
-    def decide(inst: Any, inputs: Any, attrs: Any, decision: Any) -> Any:
-        if inst.kind.name != "SamplePerfectTile":
-            return decision
-        extent = int(schedule.get(inputs[0]).extent)
-        return diffuse([int(factor) for factor in decision], extent, rng)
-
-    try:
-        donor.trace.apply_to_schedule(schedule, remove_postproc=True, decision_provider=decide)
-        schedule.enter_postproc()
-        fits = all(postproc.apply(schedule) for postproc in postprocs)
-    except TVM_ERRORS:
-        return None
-    return schedule if fits else None
-
-
 @dataclass(slots=True, kw_only=True)
 class _Cluster:
     """Tasks with the same sketch, and the best schedules of their prior."""
 
     members: list[int]
     prior: int
-    prior_task: Any
     best: list[tuple[float, str]] = field(default_factory=list)
 
     def learn(self, costs: Sequence[float | None], trace_of: Callable[[int], str]) -> None:
@@ -164,23 +141,34 @@ class _Cluster:
 class _DiffusedSeeds:
     """The `SeedSource` of one sibling."""
 
-    def __init__(self, task: Any, cluster: _Cluster, seed: int) -> None:
-        self._task, self._cluster, self._rng = task, cluster, np.random.default_rng(seed)
-        context = ms.TuneContext(mod=task.mod, target=task.target, space_generator="post-order-apply")
-        self._postprocs = list(context.space_generator.postprocs)
+    def __init__(self, cluster: _Cluster) -> None:
+        self._cluster = cluster
 
-    def seeds_for(self, task: Task, count: int) -> list[str]:
+    def learn(self, task: Task, traces: Sequence[str], costs: Sequence[float]) -> None:
+        """Nothing: siblings give nothing."""
+
+    def seeds_for(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
         """Return up to `count` different traces made of the prior's best."""
-        donors = [rebuild_schedule(self._cluster.prior_task.mod, trace) for _, trace in self._cluster.best]
+        own = {sketch.form: (trace, sketch.choices) for trace in sketches if (sketch := sketch_of(trace))}
+        donors = [sketch for _, trace in self._cluster.best if (sketch := sketch_of(trace)) and sketch.form in own]
         made: dict[str, None] = {}
         for attempt in range(2 * count if donors else 0):
-            schedule = transplant(self._task, self._postprocs, donors[attempt % len(donors)], self._rng)
-            if schedule is not None:
-                made[canonical_json(trace_json(schedule))] = None
+            donor = donors[attempt % len(donors)]
+            trace, choices = own[donor.form]
+            made[with_choices(trace, _diffused(donor.choices, choices, rng))] = None
             if len(made) >= count:
                 break
-        logging.getLogger(__name__).info("%d of %d seeds for %s", len(made), count, task.name)
         return list(made)
+
+
+def _diffused(donor: Choices, own: Choices, rng: np.random.Generator) -> Choices:
+    """Make a donor's choices with diffused tile factors."""
+    return tuple(
+        Tile(tuple(diffuse(theirs.factors, mine.extent, rng)))
+        if isinstance(theirs, Tile) and isinstance(mine, Tile)
+        else theirs
+        for theirs, mine in zip(donor, own, strict=True)
+    )
 
 
 class Diffusion:
@@ -198,7 +186,9 @@ class Diffusion:
                 task,
                 model,
                 params=None if is_prior[i] else {"evolutionary_search_num_iters": _GENERATIONS},
-                seeds=None if is_prior[i] else _DiffusedSeeds(task, of_task[i], job.seed + i),
+                seeds=None if is_prior[i] else _DiffusedSeeds(of_task[i]),
+                seed_population=1.0,
+                seed_measurements=(0.0, 0.0),
                 seed=job.seed,
                 described=described[i],
                 ledger=ledger,
@@ -234,5 +224,5 @@ class Diffusion:
         clusters = []
         for indices in members.values():
             prior = indices[prior_of([_shape(work.tasks[i]) for i in indices])]
-            clusters.append(_Cluster(members=indices, prior=prior, prior_task=work.tasks[prior]))
+            clusters.append(_Cluster(members=indices, prior=prior))
         return clusters

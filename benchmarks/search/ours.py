@@ -22,6 +22,8 @@ from familyseer.families.keys import PolicyName, partition_tasks
 from familyseer.families.learner import family_model
 from familyseer.ledger import Ledger
 from familyseer.meta_schedule.search_policy import FamilySketchPolicy
+from familyseer.meta_schedule.seeds import NoSeeds, SeedSource
+from familyseer.meta_schedule.transfer import TransferSeeds
 from familyseer.task import Task
 
 __all__ = ["FLAGS", "Ablation", "Ours", "measurer_for"]
@@ -31,6 +33,7 @@ FLAGS: Mapping[str, str] = {
     "first_families": "the families of the first round for the whole run, no cross-accuracy",
     "serve_shared": "the shared model answers for every task, whatever the families' models predict",
     "serve_family": "every family is served by its own model, however that predicts",
+    "no_transfer": "no schedules of relatives in the population",
     "pack_sum": "TVM's objective for the cost model instead of ours",
     "no_optimism": "the search follows the mean prediction instead of an upper confidence bound",
     "large_population": "MetaSchedule's 512 schedules in every generation, whatever the round's size",
@@ -114,8 +117,11 @@ class Ablation:
         described, ledger, seed = described_tasks(work), Ledger(), work.job.seed
         bank = self._bank(described, seed)
         params = {"evolutionary_search_population": 512} if "large_population" in self.flags else {}
+        seeds = self._seeds(bank)
         policies = [
-            FamilySketchPolicy(task, bank, params=params, seed=seed, described=info, ledger=ledger, verbose=0)
+            FamilySketchPolicy(
+                task, bank, params=params, seed=seed, described=info, ledger=ledger, seeds=seeds, verbose=0
+            )
             for task, info in zip(work.tasks, described, strict=True)
         ]
         measurer = StockMeasurer(work.job.min_repeat_ms) if "stock_builder" in self.flags else measurer_for(work)
@@ -139,6 +145,11 @@ class Ablation:
             shuffled = np.random.default_rng(seed).permutation(list(labels.values()))
             labels = dict(zip(labels, map(str, shuffled), strict=True))
         return ModelBank(labels, make_model, **serve)
+
+    def _seeds(self, bank: CostModel) -> SeedSource:
+        if "no_transfer" in self.flags or not isinstance(bank, ModelBank):
+            return NoSeeds()
+        return TransferSeeds(bank.relatives)
 
     def _make_model(self, seed: int) -> Callable[[], BoosterModel]:
         if "pack_sum" in self.flags:

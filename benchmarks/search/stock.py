@@ -13,7 +13,7 @@ from tvm.s_tir import meta_schedule as ms
 from tvm.s_tir.meta_schedule.utils import fork_seed
 
 from benchmarks.search.job import Report, Work
-from familyseer.meta_schedule.space import trace_json
+from familyseer.meta_schedule.traces import trace_json
 from familyseer.records import canonical_json
 
 __all__ = ["Stock"]

@@ -130,6 +130,10 @@ class ModelBank(CostModel):
         """Return the tasks that have a label, in the order in which they were named."""
         return tuple(key for key, other in self._label_of.items() if other == label)
 
+    def relatives(self, task_key: TaskKey) -> tuple[TaskKey, ...]:
+        """Return the members of a task's family, itself included."""
+        return self.members(self._require(task_key))
+
     def regroup(self, label_of: Mapping[TaskKey, str]) -> None:
         """Give the same tasks other labels; a family that has the same members as before keeps its scores.
 

@@ -16,10 +16,10 @@ from tvm.target import Target
 
 from familyseer.errors import InvalidInputError, UnsupportedError
 from familyseer.measure import MeasureResult
-from familyseer.meta_schedule.database.rebuild import load_module, rebuild_schedule
+from familyseer.meta_schedule.database.rebuild import load_module
 from familyseer.meta_schedule.search_task import SearchTask
-from familyseer.meta_schedule.space import trace_json
 from familyseer.meta_schedule.target import parse_target, resolve_target, target_json
+from familyseer.meta_schedule.traces import rebuild_schedule, trace_json
 from familyseer.records import FamiliesRecord, LogContents, MeasureRecord, RecordLog, WorkloadRecord, canonical_json
 from familyseer.records import same_target as same_target_json
 from familyseer.task import Task

@@ -18,11 +18,11 @@ from tvm.target import Target
 
 from familyseer.errors import EnvironmentFailure, InvalidInputError, UnsupportedError
 from familyseer.meta_schedule.database import LoadReport, load_database
-from familyseer.meta_schedule.database.rebuild import TVM_ERRORS, first_line
 from familyseer.meta_schedule.lowering import legalize_and_fuse
 from familyseer.meta_schedule.search_task import HardwareParams, SearchTask
 from familyseer.meta_schedule.space import Evolution, ScheduleSpace
 from familyseer.meta_schedule.target import resolve_target
+from familyseer.meta_schedule.traces import TVM_ERRORS, first_line
 from familyseer.meta_schedule.workload import blocks_of, core_operator, normalize, workload_key
 
 __all__ = [

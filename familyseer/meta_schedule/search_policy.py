@@ -19,7 +19,6 @@ from familyseer.errors import InvalidInputError, UnsupportedError
 from familyseer.features import FeatureSet
 from familyseer.ledger import Ledger
 from familyseer.measure import MeasureResult
-from familyseer.meta_schedule.database.rebuild import rebuild_schedule
 from familyseer.meta_schedule.measure_record import MeasureInput, State
 from familyseer.meta_schedule.measurer import MeasureRequest, ProgramMeasurer
 from familyseer.meta_schedule.search_params import SearchParams
@@ -27,7 +26,8 @@ from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.meta_schedule.seeds import NoSeeds, SeedSource
 from familyseer.meta_schedule.space import Evolution, ScheduleSpace, extract_features, module_hash
 from familyseer.meta_schedule.target import usable_cores
-from familyseer.records import MeasureRecord, RecordLog, for_target
+from familyseer.meta_schedule.traces import rebuild_schedule, trace_json
+from familyseer.records import MeasureRecord, RecordLog, canonical_json, for_target
 from familyseer.task import Task, TaskKey
 
 __all__ = [
@@ -150,8 +150,8 @@ class SketchPolicy(SearchPolicy):
     def sample_initial_population(self) -> list[Schedule]:
         """Return the population that the next round starts from: the best measured, seeds and random ones."""
         evolution = self.params.evolution(64)
-        measured, unmeasured = self._initial_population(self._space(evolution), evolution)
-        return [*measured, *unmeasured]
+        measured, seeds, sampled = self._initial_population(self._space(evolution), evolution)
+        return [*measured, *seeds, *sampled]
 
     def evolutionary_search(self, init_populations: Sequence[Schedule], out_size: int) -> list[Schedule]:
         """Return the `out_size` best-scored schedules of an evolution from `init_populations`."""
@@ -216,30 +216,38 @@ class SketchPolicy(SearchPolicy):
         return picked
 
     def _evolved(self, space: ScheduleSpace, evolution: Evolution, num_measure: int, seen: set[int]) -> list[Schedule]:
-        measured, unmeasured = self._initial_population(space, evolution)
-        if not measured and not unmeasured:
+        measured, seeds, sampled = self._initial_population(space, evolution)
+        if not (measured or seeds or sampled):
             return []
         # Those measured before come back too: ask for as many more.
         wanted = min(num_measure + len(self._measured), evolution.population)
-        bests = space.evolve([*measured, *unmeasured], max(wanted, num_measure), self._acquisition)
+        bests = space.evolve([*measured, *seeds, *sampled], max(wanted, num_measure), self._acquisition)
         num_random = int(num_measure * self._random_share())
-        picked = self._new(bests, num_measure - num_random, seen)
-        order = np.random.default_rng([self.seed, self.round]).permutation(len(unmeasured))
-        return picked + self._new([unmeasured[i] for i in order], num_measure - len(picked), seen)
+        num_seeds = int(num_measure * self._seed_share())
+        picked = self._new(seeds, min(num_seeds, num_measure - num_random), seen)
+        picked += self._new(bests, num_measure - num_random - len(picked), seen)
+        order = np.random.default_rng([self.seed, self.round]).permutation(len(sampled))
+        return picked + self._new([sampled[i] for i in order], num_measure - len(picked), seen)
 
     def _random_share(self) -> float:
         return self.params.eps_greedy if self._own_samples else max(self.params.eps_greedy, _RELATIVES_ONLY_RANDOM)
 
-    def _initial_population(self, space: ScheduleSpace, evolution: Evolution) -> tuple[list[Schedule], list[Schedule]]:
-        """Return measured and unmeasured schedules to start from, together about a population."""
+    def _seed_share(self) -> float:
+        """Return the share of a round that goes to the seeds, whatever evolution prefers to them."""
+        return 0.0
+
+    def _initial_population(
+        self, space: ScheduleSpace, evolution: Evolution
+    ) -> tuple[list[Schedule], list[Schedule], list[Schedule]]:
+        """Return measured schedules, seeds (best first) and random ones to start from, together about a population."""
         share = min(_REMEMBERED, int(evolution.population * self.params.sample_init_use_measured_ratio))
         best = [trace for _, _, trace in sorted(self._best, reverse=True)[:share]]
         measured = self._replay(best)
-        seeds = self._seeds(evolution.population - len(measured))
-        return measured, [*seeds, *space.sample(evolution.population - len(measured) - len(seeds))]
+        seeds = self._seeds(space, evolution.population - len(measured))
+        return measured, seeds, space.sample(evolution.population - len(measured) - len(seeds))
 
-    def _seeds(self, count: int) -> list[Schedule]:
-        """Return schedules that come from elsewhere; none here."""
+    def _seeds(self, space: ScheduleSpace, count: int) -> list[Schedule]:
+        """Return up to `count` new schedules that come from elsewhere, best first; none here."""
         return []
 
     def _replay(self, traces: Sequence[str]) -> list[Schedule]:
@@ -319,6 +327,11 @@ class FamilySketchPolicy(SketchPolicy):
     ----------
     seeds
         Where candidates other than sampled ones come from.
+    seed_population
+        Share of the population that is asked from it; the rest, but for the best measured ones, is random.
+    seed_measurements
+        Shares of a round that go to the seeds that the model likes best, whatever evolution makes of them: in the first
+        round of the task, and later.
     **options
         As for `SketchPolicy`; ``program_cost_model`` is a `familyseer.cost_model.ModelBank`.
     """
@@ -326,13 +339,37 @@ class FamilySketchPolicy(SketchPolicy):
     name = "sketch.xgb.family"
 
     def __init__(
-        self, task: SearchTask, program_cost_model: Any = None, *, seeds: SeedSource | None = None, **options: Any
+        self,
+        task: SearchTask,
+        program_cost_model: Any = None,
+        *,
+        seeds: SeedSource | None = None,
+        seed_population: float = 0.5,
+        seed_measurements: tuple[float, float] = (0.5, 0.125),
+        **options: Any,
     ) -> None:
-        super().__init__(task, program_cost_model, **options)
         self._seed_source: SeedSource = seeds or NoSeeds()
+        self._seed_population, self._seed_measurements = seed_population, seed_measurements
+        super().__init__(task, program_cost_model, **options)
 
-    def _seeds(self, count: int) -> list[Schedule]:
-        return self._replay(self._seed_source.seeds_for(self.described, count))[:count]
+    def _seeds(self, space: ScheduleSpace, count: int) -> list[Schedule]:
+        sketches = [canonical_json(trace_json(sketch)) for sketch in space.sketches]
+        rng = np.random.default_rng([self.seed, self.round])
+        given = self._seed_source.seeds_for(self.described, sketches, int(count * self._seed_population), rng)
+        seeds = self._new(space.finish(given), count, set())
+        if not seeds:
+            return []
+        scores = self._acquisition(self._features(seeds))
+        return [seeds[i] for i in np.argsort(-scores, kind="stable")]
+
+    def _seed_share(self) -> float:
+        first, later = self._seed_measurements
+        return later if self._own_samples else first
+
+    def _remember(self, schedules: Sequence[Schedule], traces: Sequence[str], results: Sequence[MeasureResult]) -> None:
+        super()._remember(schedules, traces, results)
+        valid = [(trace, result.cost) for trace, result in zip(traces, results, strict=True) if result.costs]
+        self._seed_source.learn(self.described, [trace for trace, _ in valid], [cost for _, cost in valid])
 
 
 def measure_request(key: str, task: SearchTask, schedule: Schedule) -> MeasureRequest:

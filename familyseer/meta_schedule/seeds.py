@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
+
 from familyseer.task import Task
 
 __all__ = ["NoSeeds", "SeedSource"]
@@ -14,13 +16,19 @@ __all__ = ["NoSeeds", "SeedSource"]
 class SeedSource(Protocol):
     """Where a policy gets candidates from other than sampling and its own best."""
 
-    def seeds_for(self, task: Task, count: int) -> Sequence[str]:
-        """Return up to `count` traces, as JSON text, that may fit the task; best first."""
+    def learn(self, task: Task, traces: Sequence[str], costs: Sequence[float]) -> None:
+        """Take note of measured schedules: their traces, as JSON text, and latencies in seconds."""
+
+    def seeds_for(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> Sequence[str]:
+        """Return up to `count` traces, as JSON text, that may fit the task whose sketches are given; best first."""
 
 
 class NoSeeds:
     """The source of no seeds."""
 
-    def seeds_for(self, task: Task, count: int) -> Sequence[str]:
+    def learn(self, task: Task, traces: Sequence[str], costs: Sequence[float]) -> None:
+        """Forget them."""
+
+    def seeds_for(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> Sequence[str]:
         """Return nothing."""
         return ()

@@ -8,12 +8,11 @@ candidates, in the same time.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tvm_ffi
@@ -23,10 +22,13 @@ from tvm.s_tir import Schedule
 from tvm.s_tir import meta_schedule as ms
 from tvm.target import Target
 
+from familyseer.errors import InvalidInputError
 from familyseer.features import FeatureSet
+from familyseer.meta_schedule.traces import TVM_ERRORS, rebuild_schedule
 
-__all__ = ["Evolution", "ScheduleSpace", "extract_features", "module_hash", "trace_json"]
+__all__ = ["Evolution", "ScheduleSpace", "extract_features", "module_hash"]
 
+_T = TypeVar("_T")
 Predict = Callable[[FeatureSet], np.ndarray]
 
 # TVM's search reports every generation at level INFO; a tuning run has hundreds.
@@ -109,6 +111,22 @@ class ScheduleSpace:
         sample = ms._ffi_api.SearchStrategyEvolutionarySearchSampleInitPopulation
         return self._spread(lambda context, n: sample(context.search_strategy, n), _shares(count, len(self._contexts)))
 
+    def finish(self, traces: Sequence[str]) -> list[Schedule]:
+        """Complete traces that have no post-processing, in their order; those that TVM's checks refuse are left out.
+
+        Parameters
+        ----------
+        traces
+            JSON text, of this workload's sketches with other choices.
+        """
+        parts = len(self._contexts)
+        dealt = {id(context): traces[i::parts] for i, context in enumerate(self._contexts)}
+        finished = self._spread(
+            lambda context, n: [_finished(context, trace) for trace in dealt[id(context)]],
+            _shares(len(traces), parts),
+        )
+        return [schedule for schedule in finished if schedule is not None]
+
     def evolve(self, population: Sequence[Schedule], count: int, predict: Predict) -> list[Schedule]:
         """Return up to `count` schedules that `predict` scores highest after evolution, best of each island first.
 
@@ -141,9 +159,7 @@ class ScheduleSpace:
         size = max(2, self._evolution.population // len(self._contexts))
         return [island[i % len(island)] for i in range(max(size, len(island)))]
 
-    def _spread(
-        self, work: Callable[[ms.TuneContext, int], Sequence[Schedule]], shares: Sequence[int]
-    ) -> list[Schedule]:
+    def _spread(self, work: Callable[[ms.TuneContext, int], Sequence[_T]], shares: Sequence[int]) -> list[_T]:
         """Run `work` on every island in a thread of its own and interleave what they return."""
         with ThreadPoolExecutor(len(self._contexts)) as pool:
             found = [
@@ -154,6 +170,17 @@ class ScheduleSpace:
             ]
         longest = max(map(len, found))
         return [part[i] for i in range(longest) for part in found if i < len(part)]
+
+
+def _finished(context: ms.TuneContext, trace: str) -> Schedule | None:
+    """Apply a trace and post-process it as TVM's search does its own."""
+    try:
+        schedule = rebuild_schedule(context.mod, trace)
+        schedule.enter_postproc()
+        fits = all(postproc.apply(schedule) for postproc in context.space_generator.postprocs)
+    except (*TVM_ERRORS, InvalidInputError):
+        return None
+    return schedule if fits else None
 
 
 def _shares(count: int, parts: int) -> list[int]:
@@ -195,16 +222,6 @@ def extract_features(mod: IRModule, target: Target, schedules: Sequence[Schedule
     """Return the per-store features of scheduled programs of one workload."""
     context = ms.TuneContext(mod=mod, target=target, num_threads=threads, logger=_quiet)
     return _features(context, [ms.MeasureCandidate(schedule, []) for schedule in schedules])
-
-
-def trace_json(schedule: Schedule) -> Any:
-    """Write the trace of a schedule as plain lists, numbers and strings."""
-    return json.loads(json.dumps(schedule.trace.as_json(), default=_plain))
-
-
-def _plain(value: Any) -> Any:
-    """Turn a TVM container or constant into a plain one."""
-    return value.value if hasattr(value, "value") else list(value)
 
 
 def module_hash(schedule: Schedule) -> int:

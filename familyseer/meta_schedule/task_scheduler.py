@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from familyseer.cost_model import CostModel, RandomCostModel, XGBCostModel
+from familyseer.cost_model import CostModel, ModelBank, RandomCostModel, XGBCostModel
 from familyseer.errors import InvalidInputError
 from familyseer.families.keys import PolicyName, partition_tasks
 from familyseer.families.learner import FamilyModel, family_model
@@ -28,6 +28,7 @@ from familyseer.meta_schedule.resume import recorded_rounds, restore_models
 from familyseer.meta_schedule.search_policy import FamilySketchPolicy, SearchPolicy, SketchPolicy
 from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.meta_schedule.seeds import SeedSource
+from familyseer.meta_schedule.transfer import TransferSeeds
 from familyseer.meta_schedule.tuning_options import TuningOptions
 from familyseer.metrics import Confidence
 from familyseer.records import FamiliesRecord, RecordLog
@@ -35,7 +36,7 @@ from familyseer.report import failure_diagnosis
 from familyseer.schedulers import GradientScheduler, RoundRobinScheduler
 from familyseer.schedulers import TaskScheduler as Strategy
 from familyseer.schedulers.base import Objective, TaskState, weighted_sum
-from familyseer.task import Task
+from familyseer.task import Task, TaskKey
 from familyseer.tuner import RoundOutcome, Tuner, TuningSummary
 
 __all__ = ["TaskScheduler"]
@@ -71,7 +72,8 @@ class TaskScheduler:
     seed
         Of everything random (not in TVM, which draws one).
     seeds
-        Where family policies get candidates from other than sampled ones (not in TVM); None: nowhere.
+        Where family policies get candidates from other than sampled ones (not in TVM); None: from the best schedules of
+        relatives (`TransferSeeds`). ``NoSeeds()`` switches that off.
     """
 
     def __init__(
@@ -114,7 +116,7 @@ class TaskScheduler:
         self.model: CostModel | None = None
         self.tune_option = TuningOptions(num_measure_trials=1)
         self.tic = time.time()
-        self._seeds = seeds
+        self._seeds: SeedSource = seeds or TransferSeeds(self._relatives)
         self._tuner: Tuner | None = None
         self._make_strategy()  # so that wrong parameters fail here
 
@@ -305,6 +307,9 @@ class TaskScheduler:
         for index, results in outcomes:
             self._note_failures(index, results)
         self._tuner.restore(outcomes)
+
+    def _relatives(self, key: TaskKey) -> Collection[TaskKey]:
+        return self.model.relatives(key) if isinstance(self.model, ModelBank) else ()
 
     def _confidence(self, index: int) -> Confidence:
         return self.model.confidence(self.described[index].key) if self.model else Confidence()

@@ -10,18 +10,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tvm import te, topi
-from tvm.s_tir import meta_schedule as ms
 
 from benchmarks.search import contestants
 from benchmarks.search.child import Reporter
-from benchmarks.search.diffusion import diffuse, keep, prior_of, redraw, scale, sketch_name, transplant
+from benchmarks.search.diffusion import (
+    _Cluster,
+    _DiffusedSeeds,
+    diffuse,
+    keep,
+    prior_of,
+    redraw,
+    scale,
+    sketch_name,
+)
 from benchmarks.search.job import Job, network_options
 from benchmarks.search.published import core_family
 from benchmarks.search.stock import phase_seconds
 from familyseer.auto_scheduler import SearchTask
 from familyseer.errors import InvalidInputError
-from familyseer.meta_schedule.database.rebuild import rebuild_schedule
-from familyseer.meta_schedule.space import Evolution, ScheduleSpace, module_hash, trace_json
+from familyseer.meta_schedule.space import Evolution, ScheduleSpace, module_hash
+from familyseer.meta_schedule.traces import trace_json
 from familyseer.records import canonical_json
 from tests.meta_schedule.measuring import TARGET
 
@@ -76,31 +84,35 @@ def test_the_prior_is_the_most_typical_shape():
     assert prior_of([[3, 4], [3, 4]]) == 0
 
 
-def test_a_schedule_is_transplanted_to_another_shape():
-    """It applies with its post-processing, gives different programs, and survives being written down."""
-    donor, task = product(128, 96, 64), product(40, 256, 100)
-    postprocs = list(
-        ms.TuneContext(mod=task.mod, target=task.target, space_generator="post-order-apply").space_generator.postprocs
-    )
-    space = ScheduleSpace(donor.mod, donor.target, seed=1, evolution=Evolution(population=16, generations=1))
-    rng = np.random.default_rng(0)
-    made = [transplant(task, postprocs, schedule, rng) for schedule in space.sample(8)]
-    assert all(schedule is not None for schedule in made)
-    assert len({module_hash(schedule) for schedule in made}) > 4
-    for schedule in made:
-        again = rebuild_schedule(task.mod, canonical_json(trace_json(schedule)))
-        assert module_hash(again) == module_hash(schedule)
-
-
-def test_a_schedule_of_another_structure_does_not_fit():
-    """It is dropped, not an error."""
-    donor, data = product(64, 64, 64), te.placeholder((64, 64), name="data")
+def test_siblings_start_from_the_prior_s_schedules():
+    """Diffused choices fit the sibling; a task with another sketch gets nothing."""
+    prior, sibling, data = product(128, 96, 64), product(40, 256, 100), te.placeholder((64, 64), name="data")
     other = SearchTask(func=te.create_prim_func([data, topi.nn.softmax(data)]), target=TARGET)
-    space = ScheduleSpace(donor.mod, donor.target, seed=1, evolution=Evolution(population=4, generations=1))
-    assert transplant(other, [], space.sample(2)[0], np.random.default_rng(0)) is None
-    assert sketch_name(space.sketches[0]) != sketch_name(
-        ScheduleSpace(other.mod, other.target, seed=1, evolution=Evolution(population=4, generations=1)).sketches[0]
-    )
+    measured = [canonical_json(trace_json(schedule)) for schedule in space_of(prior).sample(4)]
+    cluster = _Cluster(members=[0, 1], prior=0)
+    cluster.learn([4.0, None, 2.0, 3.0], lambda i: measured[i])
+    assert cluster.best == [(2.0, measured[2]), (3.0, measured[3])]
+
+    space, rng = space_of(sibling), np.random.default_rng(0)
+    sketches = [canonical_json(trace_json(sketch)) for sketch in space.sketches]
+    made = _DiffusedSeeds(cluster).seeds_for(sibling.task, sketches, 16, rng)
+    assert len(set(made)) == len(made) == 16
+    assert len({module_hash(schedule) for schedule in space.finish(made)}) > 8
+    softmax = [canonical_json(trace_json(sketch)) for sketch in space_of(other).sketches]
+    assert _DiffusedSeeds(cluster).seeds_for(other.task, softmax, 16, rng) == []
+
+
+def test_sketches_of_other_structures_have_other_names():
+    """A product and a softmax are no cluster."""
+    data = te.placeholder((64, 64), name="data")
+    softmax = SearchTask(func=te.create_prim_func([data, topi.nn.softmax(data)]), target=TARGET)
+    names = [sketch_name(space_of(task).sketches[0]) for task in (product(8, 8, 8), product(64, 32, 16), softmax)]
+    assert names[0] == names[1] != names[2]
+
+
+def space_of(task):
+    """Return the schedules of a task."""
+    return ScheduleSpace(task.mod, task.target, seed=1, evolution=Evolution(population=16, generations=1))
 
 
 def product(n, k, m):

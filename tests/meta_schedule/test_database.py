@@ -16,9 +16,9 @@ from tvm.target import Target
 
 from familyseer.errors import InvalidInputError, LogError
 from familyseer.measure import MeasureErrorNo, MeasureResult
-from familyseer.meta_schedule.database import export_database, import_database, load_database, rebuild_schedule
+from familyseer.meta_schedule.database import export_database, import_database, load_database
 from familyseer.meta_schedule.search_task import SearchTask
-from familyseer.meta_schedule.space import trace_json
+from familyseer.meta_schedule.traces import rebuild_schedule, trace_json
 from familyseer.records import UNTUNED, MeasureRecord, RecordLog, WorkloadRecord, canonical_json
 
 TARGET = Target({"kind": "llvm", "mcpu": "skylake-avx512", "num-cores": 2})

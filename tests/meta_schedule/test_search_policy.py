@@ -15,8 +15,12 @@ from familyseer.meta_schedule.measurer import ProgramMeasurer
 from familyseer.meta_schedule.search_params import SearchParams
 from familyseer.meta_schedule.search_policy import FamilySketchPolicy, PreloadMeasuredStates, SketchPolicy
 from familyseer.meta_schedule.search_task import SearchTask
+from familyseer.meta_schedule.seeds import NoSeeds
 from familyseer.meta_schedule.space import Evolution, extract_features, module_hash
-from familyseer.records import MeasureRecord
+from familyseer.meta_schedule.traces import trace_json
+from familyseer.meta_schedule.transfer import sketch_of, with_choices
+from familyseer.records import MeasureRecord, canonical_json
+from familyseer.transfer import neighbours
 
 TARGET = {"kind": "llvm", "num-cores": 2}
 QUICK = {"evolutionary_search_population": 16, "evolutionary_search_num_iters": 1}
@@ -33,6 +37,16 @@ def matmul(n: int, m: int, k: int):
 def task() -> SearchTask:
     """Return a matrix product with a space of thousands of programs."""
     return SearchTask(func=matmul(64, 64, 64), target=TARGET, desc="matmul")
+
+
+NOWHERE = '[[["GetSBlock",[],["nowhere","main"],["b0"]]],[]]'
+
+
+def trained_model(task: SearchTask) -> XGBCostModel:
+    """Return a model that has learnt a round of a task."""
+    model = XGBCostModel(min_samples=8)
+    SketchPolicy(task, model, params=QUICK, seed=5).continue_search_one_round(16, PretendMeasurer())
+    return model
 
 
 class PretendMeasurer(ProgramMeasurer):
@@ -159,18 +173,42 @@ def test_relatives_measurements_guide_the_first_round(task):
 
 
 def test_seeds_join_the_population(task):
-    """A source of seeds is asked for traces that fit; one that does not apply is left out."""
-    donor = State.of(task, SketchPolicy(task, params=QUICK, seed=9).propose(1)[0])
+    """A source is asked for traces of the task's sketches; those that TVM refuses are left out."""
+    asked = []
 
-    class Source:
-        def seeds_for(self, task, count):
-            return [donor.trace, '[[["GetSBlock",[],["nowhere","main"],["b0"]]],[]]'][:count]
+    class Source(NoSeeds):
+        def seeds_for(self, task, sketches, count, rng):
+            asked.append(count)
+            choices = sketch_of(sketches[0]).choices
+            return [*(with_choices(sketches[0], chosen) for chosen in neighbours(choices)[:count]), NOWHERE]
 
-    policy = FamilySketchPolicy(task, XGBCostModel(), seeds=Source(), params=QUICK)
+    policy = FamilySketchPolicy(task, trained_model(task), seeds=Source(), params=QUICK)
+    space = policy._space(policy.params.evolution(8))
+    sketches = [canonical_json(trace_json(sketch)) for sketch in space.sketches]
+    expected = {module_hash(schedule) for schedule in space.finish(Source().seeds_for(None, sketches, 8, None))}
     population = [module_hash(schedule) for schedule in policy.sample_initial_population()]
 
-    assert population[0] == module_hash(donor.schedule)
-    assert len(population) >= 2
+    assert asked == [8, 8]
+    assert 4 <= len(expected) <= 8
+    assert set(population[: len(expected)]) == expected
+    assert len(population) > len(expected)
+
+
+def test_a_round_measures_the_seeds_that_the_model_likes_best(task):
+    """Half of the first round of a task, an eighth of later ones."""
+    model = trained_model(task)
+
+    class Source(NoSeeds):
+        def seeds_for(self, task, sketches, count, rng):
+            return [with_choices(sketches[0], chosen) for chosen in neighbours(sketch_of(sketches[0]).choices)][:8]
+
+    policy = FamilySketchPolicy(task, model, seeds=Source(), params=QUICK)
+    for share in (4, 1):
+        seeds = [module_hash(schedule) for schedule in policy._seeds(policy._space(policy.params.evolution(8)), 16)]
+        picked = [module_hash(schedule) for schedule in policy.propose(8)]
+        assert picked[:share] == seeds[:share]
+        assert len(set(picked)) == 8
+        policy.continue_search_one_round(8, PretendMeasurer())
 
 
 def test_what_a_log_holds_is_taken_over(task, tmp_path):

@@ -15,7 +15,8 @@ import tvm
 from tvm import te
 
 from familyseer.meta_schedule.search_task import SearchTask
-from familyseer.meta_schedule.space import Evolution, ScheduleSpace, extract_features, module_hash, trace_json
+from familyseer.meta_schedule.space import Evolution, ScheduleSpace, extract_features, module_hash
+from familyseer.meta_schedule.traces import trace_json
 from tests.meta_schedule.measuring import TARGET, matmul
 
 ROOT = Path(__file__).parents[2]

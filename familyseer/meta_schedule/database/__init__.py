@@ -5,6 +5,5 @@ from __future__ import annotations
 
 from familyseer.meta_schedule.database.exchange import IMPORTED, export_database, import_database
 from familyseer.meta_schedule.database.load import LoadReport, load_database
-from familyseer.meta_schedule.database.rebuild import rebuild_schedule
 
-__all__ = ["IMPORTED", "LoadReport", "export_database", "import_database", "load_database", "rebuild_schedule"]
+__all__ = ["IMPORTED", "LoadReport", "export_database", "import_database", "load_database"]

@@ -17,16 +17,10 @@ from tvm.target import Target
 
 from familyseer.errors import EnvironmentFailure, InvalidInputError
 from familyseer.measure import INVALID_COST, MeasureResult
-from familyseer.meta_schedule.database.rebuild import (
-    TVM_ERRORS,
-    commit_record,
-    first_line,
-    load_module,
-    rebuild_schedule,
-)
+from familyseer.meta_schedule.database.rebuild import commit_record, load_module
 from familyseer.meta_schedule.search_task import SearchTask
-from familyseer.meta_schedule.space import trace_json
 from familyseer.meta_schedule.target import parse_target, target_json
+from familyseer.meta_schedule.traces import TVM_ERRORS, first_line, rebuild_schedule, trace_json
 from familyseer.records import MeasureRecord, RecordLog, WorkloadRecord, canonical_json, canonical_target, trace_digest
 from familyseer.task import TaskKey
 

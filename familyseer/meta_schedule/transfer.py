@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Transfer on this engine: what a MetaSchedule trace chose, and the trace of a sketch with other choices."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import numpy as np
+
+from familyseer.records import canonical_json
+from familyseer.task import Task, TaskKey
+from familyseer.transfer import Choice, Choices, Donor, DonorPool, Option, Sketch, Tile
+
+__all__ = ["TransferSeeds", "sketch_of", "with_choices"]
+
+_ENDS = "EnterPostproc"  # what follows was derived from what is before
+_PLACED = ("ComputeAt", "ReverseComputeAt")  # instructions that say more by the loop that they name
+
+
+class TransferSeeds:
+    """The `SeedSource` that rescales the best schedules of relatives.
+
+    Parameters
+    ----------
+    relatives
+        The members of a task's present family, itself included.
+    """
+
+    def __init__(self, relatives: Callable[[TaskKey], Collection[TaskKey]]) -> None:
+        self.pool = DonorPool()
+        self._relatives = relatives
+
+    def learn(self, task: Task, traces: Sequence[str], costs: Sequence[float]) -> None:
+        """Take note of measured schedules and their latencies in seconds."""
+        donors = [
+            Donor(cost, sketch) for trace, cost in zip(traces, costs, strict=True) if (sketch := sketch_of(trace))
+        ]
+        if donors:
+            self.pool.add(task.key, donors)
+
+    def seeds_for(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
+        """Return up to `count` traces for a task, made of its sketches' and without their post-processing."""
+        own = {i: sketch for i, trace in enumerate(sketches) if (sketch := sketch_of(trace))}
+        places = list(own)
+        found = self.pool.seeds(task.key, list(own.values()), count, relatives=self._relatives(task.key), rng=rng)
+        return [with_choices(sketches[places[seed.sketch]], seed.choices) for seed in found]
+
+
+def sketch_of(trace: str) -> Sketch | None:
+    """Read what a trace does and chose; None where it leaves nothing open or chose what is not known here.
+
+    Parameters
+    ----------
+    trace
+        JSON text of a sketch's or a measured schedule's trace; its post-processing is left out.
+    """
+    insts, decided = _parts(trace)
+    form: list[str] = []
+    choices: list[Choice] = []
+    loops: dict[str, int] = {}
+    for position, (name, inputs, attrs, outputs) in enumerate(insts):
+        if name.startswith("Sample"):
+            choice = _choice(name, attrs, decided.get(position))
+            if choice is None:
+                return None
+            choices.append(choice)
+        if name in ("GetLoops", "Split", "Fuse"):
+            loops |= {output: len(loops) + i for i, output in enumerate(outputs)}
+        if not name.startswith("Get"):  # those only look, and TVM leaves out the idle ones
+            form.append(f"{name} {loops.get(str(inputs[1]), '')}" if name in _PLACED else name)
+    return Sketch(tuple(form), tuple(choices)) if choices else None
+
+
+def with_choices(trace: str, choices: Choices) -> str:
+    """Return a sketch's trace, as JSON text without post-processing, with these choices instead of its own."""
+    insts, _ = _parts(trace)
+    places = [i for i, inst in enumerate(insts) if inst[0].startswith("Sample")]
+    decisions = [
+        [place, list(choice.factors) if isinstance(choice, Tile) else choice.index]
+        for place, choice in zip(places, choices, strict=True)
+    ]
+    return canonical_json([insts, decisions])
+
+
+def _parts(trace: str) -> tuple[list[Any], dict[int, Any]]:
+    """Return the instructions before post-processing, and the decisions by their position."""
+    insts, decisions = json.loads(trace)
+    names = [inst[0] for inst in insts]
+    return insts[: names.index(_ENDS) if _ENDS in names else len(insts)], dict(decisions)
+
+
+def _choice(name: str, attrs: Sequence[Any], decision: Any) -> Choice | None:
+    if name == "SamplePerfectTile" and isinstance(decision, list):
+        return Tile(tuple(int(factor) for factor in decision))
+    if name == "SampleCategorical" and decision is not None:
+        return Option(int(decision), of=len(attrs[0]))
+    if name == "SampleComputeLocation" and decision is not None:
+        return Option(int(decision))
+    return None

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Transfer: schedules of one task, rescaled to start the search of another. Pure arithmetic, no TVM."""
+
+from familyseer.transfer.choices import Choice, Choices, Option, Tile, neighbours, transferred
+from familyseer.transfer.donors import Donor, DonorPool, Seed, Sketch
+from familyseer.transfer.factors import kept, scaled
+
+__all__ = [
+    "Choice",
+    "Choices",
+    "Donor",
+    "DonorPool",
+    "Option",
+    "Seed",
+    "Sketch",
+    "Tile",
+    "kept",
+    "neighbours",
+    "scaled",
+    "transferred",
+]

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A schedule as the choices that were made in a sketch, and its relatives: rescaled to other extents, or one step away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import log2, prod, sqrt
+
+import numpy as np
+
+from familyseer.transfer.factors import Factors, kept, moved, prime_factors, scaled
+
+__all__ = ["Choice", "Choices", "Option", "Tile", "distance", "fits", "neighbours", "transferred"]
+
+_OPTION_SHARE = 0.2  # of jitters; the rest moves a divisor
+_FUTILE = 20  # draws in vain after which a donor has nothing more to give
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """How one loop is tiled."""
+
+    factors: Factors
+
+    @property
+    def extent(self) -> int:
+        """Iterations of the loop."""
+        return prod(self.factors)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """Which of `of` possibilities was taken; `of` is 0 where their number depends on the rest of the schedule."""
+
+    index: int
+    of: int = 0
+
+
+Choice = Tile | Option
+Choices = tuple[Choice, ...]
+"""What a sketch leaves open, in its order: with it a schedule is complete."""
+
+
+def fits(donor: Sequence[Choice], own: Sequence[Choice]) -> bool:
+    """Return whether two sketches leave the same kinds of choices open, so that one's can be made in the other."""
+    return [_kind(choice) for choice in donor] == [_kind(choice) for choice in own]
+
+
+def _kind(choice: Choice) -> tuple[str, int]:
+    return ("tile", len(choice.factors)) if isinstance(choice, Tile) else ("option", choice.of)
+
+
+def distance(donor: Sequence[Choice], own: Sequence[Choice]) -> float:
+    """Return how different the extents are: the Euclidean norm of the binary logarithms of their ratios.
+
+    Examples
+    --------
+    >>> distance([Tile((2, 8)), Option(1, 4)], [Tile((8, 8)), Option(0, 4)])
+    2.0
+    """
+    ratios = [
+        log2(mine.extent / theirs.extent)
+        for theirs, mine in zip(donor, own, strict=True)
+        if isinstance(theirs, Tile) and isinstance(mine, Tile)
+    ]
+    return sqrt(sum(ratio * ratio for ratio in ratios))
+
+
+def transferred(donor: Sequence[Choice], own: Sequence[Choice], rng: np.random.Generator) -> Iterator[Choices]:
+    """Give a donor's choices for loops of other extents, all different.
+
+    First every factor is kept that divides, then the change of extent is spread over the levels (`kept` and `scaled`),
+    then each loop does either and one or more divisors are moved to another level or options changed at random.
+    Equal extents begin with the donor's choices as they are.
+
+    Parameters
+    ----------
+    donor
+        What was good elsewhere.
+    own
+        Any choices of the sketch they are for; `fits` must hold.
+    rng
+        Draws all but the first two.
+    """
+    keeping, scaling = (
+        tuple(
+            replace(theirs, factors=rule(theirs.factors, mine.extent))
+            if isinstance(theirs, Tile) and isinstance(mine, Tile)
+            else theirs
+            for theirs, mine in zip(donor, own, strict=True)
+        )
+        for rule in (kept, scaled)
+    )
+    seen: set[Choices] = set()
+    for first in (keeping, scaling):
+        if first not in seen:
+            seen.add(first)
+            yield first
+    futile = 0
+    while futile < _FUTILE:
+        drawn = tuple(pair[int(rng.integers(2))] for pair in zip(keeping, scaling, strict=True))
+        for _ in range(int(rng.geometric(0.5))):
+            drawn = _jittered(drawn, rng)
+        futile = futile + 1 if drawn in seen else 0
+        if drawn not in seen:
+            seen.add(drawn)
+            yield drawn
+
+
+def neighbours(choices: Sequence[Choice]) -> list[Choices]:
+    """Return all choices that are one step away.
+
+    A step moves a prime divisor of a factor to the level next to it, or takes the option before or after.
+
+    Examples
+    --------
+    >>> neighbours([Tile((2, 1)), Option(0, 2)])
+    [(Tile(factors=(1, 2)), Option(index=0, of=2)), (Tile(factors=(2, 1)), Option(index=1, of=2))]
+    """
+    return [
+        (*choices[:place], changed, *choices[place + 1 :])
+        for place, choice in enumerate(choices)
+        for changed in _steps(choice)
+    ]
+
+
+def _steps(choice: Choice) -> Iterator[Choice]:
+    if isinstance(choice, Option):
+        for index in (choice.index - 1, choice.index + 1):
+            if 0 <= index < choice.of:
+                yield replace(choice, index=index)
+        return
+    last = len(choice.factors) - 1
+    for source, factor in enumerate(choice.factors):
+        for destination in (source - 1, source + 1):
+            if 0 <= destination <= last:
+                for prime in prime_factors(factor):
+                    yield Tile(moved(choice.factors, source, destination, prime))
+
+
+def _jittered(choices: Choices, rng: np.random.Generator) -> Choices:
+    """Move one prime divisor of a random loop to another level, or change one option; nothing where nothing can be."""
+    tiles = [i for i, c in enumerate(choices) if isinstance(c, Tile) and len(c.factors) > 1 and c.extent > 1]
+    options = [i for i, c in enumerate(choices) if isinstance(c, Option) and c.of > 1]
+    if not tiles and not options:
+        return choices
+    place = int(rng.choice(options if not tiles or (options and rng.random() < _OPTION_SHARE) else tiles))
+    changed = _other_level(choices[place], rng) if place in tiles else _other_option(choices[place], rng)
+    return (*choices[:place], changed, *choices[place + 1 :])
+
+
+def _other_level(tile: Choice, rng: np.random.Generator) -> Tile:
+    assert isinstance(tile, Tile)
+    source = int(rng.choice([i for i, factor in enumerate(tile.factors) if factor > 1]))
+    destination = int(rng.choice([i for i in range(len(tile.factors)) if i != source]))
+    return Tile(moved(tile.factors, source, destination, int(rng.choice(prime_factors(tile.factors[source])))))
+
+
+def _other_option(option: Choice, rng: np.random.Generator) -> Option:
+    assert isinstance(option, Option)
+    return replace(option, index=int(rng.choice([i for i in range(option.of) if i != option.index])))

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whose schedules a task may start from: the best of its relatives, nearest shape first."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from itertools import islice
+from types import MappingProxyType
+
+import numpy as np
+
+from familyseer.task import TaskKey
+from familyseer.transfer.choices import Choices, distance, fits, transferred
+
+__all__ = ["Donor", "DonorPool", "Seed", "Sketch"]
+
+_PER_TASK = 4  # schedules that a task can give
+_TOLERANCE = 1.25  # how much slower than a task's best one of them may be
+_DONOR_TASKS = 4  # nearest tasks that a task takes from
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """A program with its choices.
+
+    Parameters
+    ----------
+    form
+        What is done to the program, step by step: equal where two programs are treated alike.
+    choices
+        What was chosen on the way.
+    """
+
+    form: tuple[str, ...]
+    choices: Choices
+
+
+@dataclass(frozen=True, slots=True)
+class Donor:
+    """A measured schedule and its latency in seconds."""
+
+    cost: float
+    sketch: Sketch
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """Choices for one of a task's own sketches, and the task whose schedule they were made of."""
+
+    sketch: int
+    choices: Choices
+    donor: TaskKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Match:
+    task: TaskKey
+    related: bool
+    distance: float
+    sketch: int
+    donors: Sequence[Donor]
+
+
+@dataclass(slots=True)
+class DonorPool:
+    """The best schedules of every task.
+
+    What it gives depends on what was measured alone, not on the order in which tasks were measured.
+    """
+
+    _best: dict[TaskKey, list[Donor]] = field(default_factory=dict)
+
+    def add(self, task: TaskKey, donors: Sequence[Donor]) -> None:
+        """Take note of measured schedules of a task."""
+        known = {donor.sketch: donor for donor in sorted(donors, key=lambda donor: -donor.cost)}
+        for donor in self._best.get(task, ()):
+            if donor.sketch not in known or donor.cost <= known[donor.sketch].cost:
+                known[donor.sketch] = donor
+        ranked = sorted(known.values(), key=lambda donor: (donor.cost, repr(donor.sketch.choices)))
+        self._best[task] = ranked[:_PER_TASK]
+
+    def best(self) -> Mapping[TaskKey, Sequence[Donor]]:
+        """Return what each task could give, fastest first."""
+        return MappingProxyType({task: tuple(donors) for task, donors in self._best.items()})
+
+    def seeds(
+        self,
+        task: TaskKey,
+        sketches: Sequence[Sketch],
+        count: int,
+        *,
+        relatives: Collection[TaskKey] = (),
+        rng: np.random.Generator,
+    ) -> list[Seed]:
+        """Return up to `count` different seeds for a task.
+
+        Donors are the best of the four nearest tasks with a sketch that leaves the same choices open: relatives before
+        others, then by the distance of their shapes. They take turns, the nearest one first.
+
+        Parameters
+        ----------
+        task
+            Whose seeds; its own schedules are no donors.
+        sketches
+            Those of the task, with any choices.
+        count
+            Seeds wanted; fewer when there are no more.
+        relatives
+            Members of its family.
+        rng
+            See `familyseer.transfer.choices.transferred`.
+        """
+        streams = [
+            _stream(match, donor, sketches[match.sketch], rng)
+            for rank in range(_PER_TASK)
+            for match in self._matches(task, sketches, relatives)
+            for donor in match.donors[rank : rank + 1]
+        ]
+        return list(islice(_distinct(_in_turns(streams)), count))
+
+    def _matches(self, task: TaskKey, sketches: Sequence[Sketch], relatives: Collection[TaskKey]) -> list[_Match]:
+        found = []
+        for other, donors in self._best.items():
+            best = donors[0]
+            position = _closest(best.sketch, sketches) if other != task else None
+            if position is None:
+                continue
+            alike = [
+                donor
+                for donor in donors
+                if donor.sketch.form == best.sketch.form and donor.cost <= _TOLERANCE * best.cost
+            ]
+            away = distance(best.sketch.choices, sketches[position].choices)
+            found.append(_Match(task=other, related=other in relatives, distance=away, sketch=position, donors=alike))
+        return sorted(found, key=lambda match: (not match.related, match.distance, match.task))[:_DONOR_TASKS]
+
+
+def _closest(donor: Sketch, sketches: Sequence[Sketch]) -> int | None:
+    """Return which sketch is most like a donor's among those that leave the same choices open."""
+    fitting = [i for i, sketch in enumerate(sketches) if fits(donor.choices, sketch.choices)]
+    likeness = {i: SequenceMatcher(None, donor.form, sketches[i].form, autojunk=False).ratio() for i in fitting}
+    return max(fitting, key=lambda i: likeness[i], default=None)
+
+
+def _stream(match: _Match, donor: Donor, own: Sketch, rng: np.random.Generator) -> Iterator[Seed]:
+    for choices in transferred(donor.sketch.choices, own.choices, rng):
+        yield Seed(match.sketch, choices, match.task)
+
+
+def _in_turns(streams: Sequence[Iterator[Seed]]) -> Iterator[Seed]:
+    waiting = list(streams)
+    while waiting:
+        for stream in list(waiting):
+            seed = next(stream, None)
+            if seed is None:
+                waiting.remove(stream)
+            else:
+                yield seed
+
+
+def _distinct(seeds: Iterator[Seed]) -> Iterator[Seed]:
+    seen = set()
+    for seed in seeds:
+        if (seed.sketch, seed.choices) not in seen:
+            seen.add((seed.sketch, seed.choices))
+            yield seed
