@@ -4,8 +4,8 @@
 ``python -m benchmarks.report benchmarks/results/search-*.json --out benchmarks/results``
 
 For each network the figure shows the weighted latency over seconds and over trials, the median of the seeds and their
-whole range. Ratios compare a contestant with stock MetaSchedule on the same seed; the table has the median of the seeds
-and, in brackets, the least and the most.
+whole range. Ratios compare a contestant with a baseline, stock MetaSchedule if none is named, on the same seed; the table
+has the median of the seeds and, in brackets, the least and the most.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import geometric_mean, median
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,9 @@ Curves = dict[str, list[list[Point]]]
 """For each contestant one curve per seed."""
 
 
+_SLACK_NAMES = tuple(f"+{slack:.0%}" for slack in SLACKS)
+
+
 def _seconds(point: Point) -> float:
     return point.seconds
 
@@ -39,8 +42,8 @@ def _trials(point: Point) -> float:
     return point.trials
 
 
-def check(documents: Sequence[Mapping[str, Any]], paths: Sequence[Path]) -> None:
-    """Refuse results, read from `paths`, that do not belong together."""
+def check(documents: Sequence[Mapping[str, Any]], paths: Sequence[Path], against: Sequence[str]) -> None:
+    """Refuse results, read from `paths`, that do not belong together or lack a baseline."""
     for path, document in zip(paths, documents, strict=True):
         if machine_of(document) != machine_of(documents[0]):
             raise InvalidInputError(
@@ -48,9 +51,10 @@ def check(documents: Sequence[Mapping[str, Any]], paths: Sequence[Path]) -> None
                 f"{paths[0]} of {machine_of(documents[0])}. Report them apart."
             )
         for block in document["blocks"]:
-            if BASELINE not in block["runs"]:
+            missing = [name for name in against if name not in block["runs"]]
+            if missing:
                 raise InvalidInputError(
-                    f"every block must have a run of {BASELINE!r} to compare with; {path} has none for "
+                    f"every block must have a run of {missing[0]!r} to compare with; {path} has none for "
                     f"{block['network']} batch {block['batch']} seed {block['seed']}"
                 )
     if not any(document["blocks"] for document in documents):
@@ -107,26 +111,41 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows])
 
 
-def ratio_table(curves: Curves, of: Callable[[Point], float]) -> str:
-    """Return how many times less each contestant needed to come within each slack of the baseline's final latency."""
+def ratios(curves: Curves, baseline: str, name: str, of: Callable[[Point], float]) -> list[list[float]]:
+    """Return, per slack and seed, how many times less a contestant needed to come within the baseline's final latency."""
+    return [
+        [
+            ratio(
+                first_within(base, base[-1].latency * (1 + slack)),
+                first_within(own, base[-1].latency * (1 + slack)),
+                of,
+            )
+            for base, own in zip(curves[baseline], curves[name], strict=True)
+        ]
+        for slack in SLACKS
+    ]
+
+
+def ratio_table(curves: Curves, baseline: str, of: Callable[[Point], float]) -> str:
+    """Return the ratios of all contestants."""
+    rows = [[name, *map(spread, ratios(curves, baseline, name, of))] for name in curves]
+    return table(["contestant", *_SLACK_NAMES], rows)
+
+
+def mean_table(networks: Sequence[Curves], baseline: str, of: Callable[[Point], float]) -> str:
+    """Return geometric means over networks of the medians over seeds; never, if that is so of any network."""
     rows = []
-    for name, own in curves.items():
-        cells = []
-        for slack in SLACKS:
-            values = []
-            for baseline, points in zip(curves[BASELINE], own, strict=True):
-                goal = baseline[-1].latency * (1 + slack)
-                values.append(ratio(first_within(baseline, goal), first_within(points, goal), of))
-            cells.append(spread(values))
-        rows.append([name, *cells])
-    return table(["contestant", *(f"+{slack:.0%}" for slack in SLACKS)], rows)
+    for name in networks[0]:
+        medians = [[median(values) for values in ratios(curves, baseline, name, of)] for curves in networks]
+        rows.append([name, *(_shown(0.0 if min(column) == 0 else geometric_mean(column)) for column in zip(*medians, strict=True))])
+    return table(["contestant", *_SLACK_NAMES], rows)
 
 
-def final_table(curves: Curves, blocks: Sequence[Mapping[str, Any]]) -> str:
+def final_table(curves: Curves, baseline: str, blocks: Sequence[Mapping[str, Any]]) -> str:
     """Return final latencies, how they compare at equal trials and at equal time, and where the time went."""
     rows = []
     for name, own in curves.items():
-        pairs = list(zip(curves[BASELINE], own, strict=True))
+        pairs = list(zip(curves[baseline], own, strict=True))
         equal_trials = [
             at_trials(b, min(b[-1].trials, p[-1].trials)) / at_trials(p, min(b[-1].trials, p[-1].trials))
             for b, p in pairs
@@ -169,7 +188,7 @@ def _warm_up_end(points: Sequence[Point], of: Callable[[Point], float]) -> float
     return of(found)
 
 
-def write_report(documents: Sequence[Mapping[str, Any]], folder: Path) -> str:
+def write_report(documents: Sequence[Mapping[str, Any]], folder: Path, against: Sequence[str] = (BASELINE,)) -> str:
     """Write the figures into `folder` and return the report."""
     machine = documents[0]["machine"]
     parts = [
@@ -180,10 +199,20 @@ def write_report(documents: Sequence[Mapping[str, Any]], folder: Path) -> str:
         + "; ".join(f"`{d['machine']['command']}` at {d['machine']['commit']}" for d in documents)
         + ".",
         "All figures but seconds come from timing all contestants' schedules together at the end. A ratio above 1 means: "
-        f"better than `{BASELINE}` on the same seed; median of the seeds (least to most). *never*: not reached, a loss.",
+        "better than the baseline on the same seed; median of the seeds (least to most). *never*: not reached, a loss.",
     ]
-    for (network, batch), blocks in group_blocks(documents).items():
-        curves, name = curves_of(blocks), f"search-{network}-b{batch}"
+    groups = group_blocks(documents)
+    networks = [curves_of(blocks) for blocks in groups.values()]
+    if len(networks) > 1 and all(curves.keys() == networks[0].keys() for curves in networks):
+        parts.append("## All networks")
+        for baseline in against:
+            parts += [
+                f"Time ratio to the final latency of `{baseline}` plus …, geometric mean of the networks' medians\n\n"
+                f"{mean_table(networks, baseline, _seconds)}",
+                f"Trial ratio to the same\n\n{mean_table(networks, baseline, _trials)}",
+            ]
+    for ((network, batch), blocks), curves in zip(groups.items(), networks, strict=True):
+        name = f"search-{network}-b{batch}"
         title = f"{network}, batch {batch}, {len(blocks[0]['tasks'])} tasks, {blocks[0]['trials']} trials"
         draw(
             curves,
@@ -193,10 +222,14 @@ def write_report(documents: Sequence[Mapping[str, Any]], folder: Path) -> str:
         parts += [
             f"## {title}, seeds {', '.join(str(block['seed']) for block in blocks)}",
             f"![weighted latency over seconds and trials]({name}.svg)",
-            f"Time ratio to the baseline's final latency plus …\n\n{ratio_table(curves, _seconds)}",
-            f"Trial ratio to the same\n\n{ratio_table(curves, _trials)}",
-            f"Final latency, the baseline's over it, and seconds by phase\n\n{final_table(curves, blocks)}",
         ]
+        for baseline in against:
+            parts += [
+                f"Time ratio to the final latency of `{baseline}` plus …\n\n{ratio_table(curves, baseline, _seconds)}",
+                f"Trial ratio to the same\n\n{ratio_table(curves, baseline, _trials)}",
+                f"Final latency, that of `{baseline}` over it, and seconds by phase\n\n"
+                f"{final_table(curves, baseline, blocks)}",
+            ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -204,8 +237,8 @@ def run(options: argparse.Namespace) -> None:
     """Read, check, write and show."""
     options.out.mkdir(parents=True, exist_ok=True)
     documents = [load(path) for path in options.results]
-    check(documents, options.results)
-    report = write_report(documents, options.out)
+    check(documents, options.results, options.against)
+    report = write_report(documents, options.out, options.against)
     (options.out / "search.md").write_text(report)
     print(report)
 
@@ -216,6 +249,9 @@ def main() -> int:
         prog="python -m benchmarks.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("results", nargs="+", type=Path, help="raw results of python -m benchmarks.search")
+    parser.add_argument(
+        "--against", nargs="+", default=[BASELINE], metavar="NAME", help=f"baselines (default {BASELINE})"
+    )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder (default %(default)s)")
     options = parser.parse_args()
     return exit_status(lambda: run(options))

@@ -96,6 +96,28 @@ def test_final_latencies_and_phases(tmp_path):
     assert final == ("| sketch.xgb | 1.955 | 1.02 (1.00 to 1.05) | 2.05 (1.99 to 2.11) | 15 | 15 | 0 | 0 | 0 | 0 | 0 |")
 
 
+def test_any_contestant_can_be_the_baseline(tmp_path):
+    """Stock has 2.00 ms after 30 s, which is within 10 % of the 1.90 ms of ours, and never within 5 %."""
+    text = report.write_report([document(block(0))], tmp_path, ["stock", "sketch.xgb"])
+    rows = [line for line in text.splitlines() if line.startswith("| stock |")]
+    assert len(rows) == 6
+    assert rows[3] == "| stock | 0.33 | never | never | never |"
+    assert "Time ratio to the final latency of `sketch.xgb`" in text
+    assert "All networks" not in text
+
+
+def test_networks_are_summed_up_by_geometric_means(tmp_path):
+    """Three times less on one network and twelve times less on the other are six; once never is never."""
+    fast = {
+        "stock": rounds((10.0, 1), (20.0, None), (120.0, 2)),
+        "sketch.xgb": rounds((5.0, 1), (10.0, 3), (15.0, None)),
+    }
+    text = report.write_report([document(block(1), block(1, network="other", runs=fast))], tmp_path)
+    summary = text.split("## All networks")[1].split("## net")[0]
+    rows = [line for line in summary.splitlines() if line.startswith("| sketch.xgb |")]
+    assert rows == ["| sketch.xgb | 6.00 | 6.00 | 6.00 | never |", "| sketch.xgb | 1.50 | 1.50 | 1.50 | never |"]
+
+
 def test_the_figures_are_made_again_alike(tmp_path):
     """Everything follows from the raw results, to the byte."""
     for name in ("first", "second"):
@@ -150,7 +172,7 @@ def test_other_files_are_refused(tmp_path, content):
 def test_no_block_is_no_report():
     """An interrupted first block leaves nothing to say."""
     with pytest.raises(InvalidInputError, match="no finished block"):
-        report.check([document()], ["a.json"])
+        report.check([document()], ["a.json"], ["stock"])
 
 
 def test_a_resume_keeps_what_is_there(tmp_path):
