@@ -137,7 +137,12 @@ def mean_table(networks: Sequence[Curves], baseline: str, of: Callable[[Point], 
     rows = []
     for name in networks[0]:
         medians = [[median(values) for values in ratios(curves, baseline, name, of)] for curves in networks]
-        rows.append([name, *(_shown(0.0 if min(column) == 0 else geometric_mean(column)) for column in zip(*medians, strict=True))])
+        rows.append(
+            [
+                name,
+                *(_shown(0.0 if min(column) == 0 else geometric_mean(column)) for column in zip(*medians, strict=True)),
+            ]
+        )
     return table(["contestant", *_SLACK_NAMES], rows)
 
 

@@ -35,6 +35,8 @@ class Task:
         ``"reduction"``, ``"softmax"``, ``"elementwise"`` …
     structure
         Hash of the computation with its shapes abstracted: equal for the same sequence of operations.
+    shape
+        Extents of the heaviest block's loops, spatial ones before reductions; empty when unknown.
     """
 
     key: TaskKey
@@ -44,6 +46,7 @@ class Task:
     target: str = ""
     operator: str = "other"
     structure: str = ""
+    shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.key:

@@ -246,9 +246,10 @@ class Tuner:
         with self.ledger.phase("other"):
             states = [replace(state, confidence=self._confidence(i)) for i, state in enumerate(self.states)]
             index = self._scheduler.next_task(states)
+            most = min(self.num_measures_per_round, self.budget.remaining(self.trials))
+            wanted = self._scheduler.round_size(states, index, most)
         with self.ledger.phase("other", self.tasks[index].key):
             self._before_round(index)
-            wanted = min(self.num_measures_per_round, self.budget.remaining(self.trials))
             outcome = self._run_round(index, wanted)
             if len(outcome.results) > wanted:
                 raise InvalidInputError(f"`run_round` must return ≤ {wanted} results; got {len(outcome.results)}")

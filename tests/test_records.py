@@ -115,6 +115,7 @@ workloads = st.builds(
         target=targets,
         operator=texts,
         structure=texts,
+        shape=st.lists(st.integers(1, 2**40), max_size=3).map(tuple),
     ),
     workload=st.text(min_size=1),
 )

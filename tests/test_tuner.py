@@ -557,6 +557,23 @@ def test_refuses_more_results_than_were_asked_for():
         tuned.run()
 
 
+def test_the_scheduler_says_how_many_to_measure():
+    """Up to the size of a round, and to what is left of the budget."""
+    asked = []
+
+    class Small(RoundRobinScheduler):
+        def round_size(self, states, index, most):
+            asked.append(most)
+            return min(most, 3)
+
+    engine = PlannedEngine([falling(), falling()])
+    summary = tuner(engine, Small(), num_measure_trials=8).run()
+
+    assert engine.asked == [(0, 3), (1, 3), (0, 2)]
+    assert asked == [4, 4, 2]
+    assert summary.trials == 8
+
+
 def test_the_scheduler_sees_how_far_models_can_be_trusted():
     """Every decision gets what is true at that moment, for all tasks."""
     seen = []

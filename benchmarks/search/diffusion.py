@@ -181,11 +181,15 @@ class Diffusion:
         of_task: Mapping[int, _Cluster] = {i: cluster for cluster in clusters for i in cluster.members}
         is_prior = [of_task[i].prior == i for i in range(len(described))]
         model = PackSumXGBModel(adaptive_training=False)
+        sibling_params = {
+            "evolutionary_search_num_iters": _GENERATIONS,
+            "evolutionary_search_population": max(64, 4 * job.per_round),
+        }
         policies = [
             FamilySketchPolicy(
                 task,
                 model,
-                params=None if is_prior[i] else {"evolutionary_search_num_iters": _GENERATIONS},
+                params=None if is_prior[i] else sibling_params,
                 seeds=None if is_prior[i] else _DiffusedSeeds(of_task[i]),
                 seed_population=1.0,
                 seed_measurements=(0.0, 0.0),

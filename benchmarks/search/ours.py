@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.search.job import Job, Report, Work
-from benchmarks.search.loop import Loop, described_tasks, latency, phase_seconds
+from benchmarks.search.loop import latency, phase_seconds
 from benchmarks.stock_measurer import StockMeasurer
 from familyseer import auto_scheduler
 from familyseer.cost_model import CostModel, ModelBank, PackSumXGBModel, XGBCostModel
@@ -20,11 +20,7 @@ from familyseer.cost_model.booster import BoosterModel
 from familyseer.errors import InvalidInputError
 from familyseer.families.keys import PolicyName, partition_tasks
 from familyseer.families.learner import family_model
-from familyseer.ledger import Ledger
-from familyseer.meta_schedule.search_policy import FamilySketchPolicy
-from familyseer.meta_schedule.seeds import NoSeeds, SeedSource
-from familyseer.meta_schedule.transfer import TransferSeeds
-from familyseer.task import Task
+from familyseer.meta_schedule.seeds import NoSeeds
 
 __all__ = ["FLAGS", "Ablation", "Ours", "measurer_for"]
 
@@ -34,11 +30,18 @@ FLAGS: Mapping[str, str] = {
     "serve_shared": "the shared model answers for every task, whatever the families' models predict",
     "serve_family": "every family is served by its own model, however that predicts",
     "no_transfer": "no schedules of relatives in the population",
+    "no_variety": "rounds may be filled with candidates that have the same inner tile",
+    "ansor_gradient": "Ansor's scheduler: no priors, rounds of equal size, gain per round",
     "pack_sum": "TVM's objective for the cost model instead of ours",
     "no_optimism": "the search follows the mean prediction instead of an upper confidence bound",
     "large_population": "MetaSchedule's 512 schedules in every generation, whatever the round's size",
+    "full_timing": "hopeless candidates are timed as long as the others",
     "stock_builder": "MetaSchedule's builder and runner",
 }
+
+_MODEL_FLAGS = frozenset(
+    {"random_families", "first_families", "serve_shared", "serve_family", "pack_sum", "no_optimism"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +52,65 @@ class Ours:
 
     def tune(self, work: Work, report: Report) -> None:
         """Run `TaskScheduler.tune`."""
-        job = work.job
-        reporter = _Reporter(report)
-        scheduler = auto_scheduler.TaskScheduler(work.tasks, work.weights, callbacks=[reporter], seed=job.seed)
-        options = auto_scheduler.TuningOptions(
-            job.trials,
-            num_measures_per_round=job.per_round,
-            verbose=0,
-            runner=_runner(work),
-            measure_callbacks=[reporter, *_record_to(job, self.policy)],
-        )
-        scheduler.tune(options, search_policy=self.policy)
+        run(work, report, self.policy, frozenset())
+
+
+def run(work: Work, report: Report, policy: str, flags: frozenset[str]) -> None:
+    """Tune with a policy from which `flags` take something away."""
+    job, reporter = work.job, _Reporter(report)
+    scheduler = _AblatedScheduler(
+        work.tasks,
+        work.weights,
+        strategy="ansor" if "ansor_gradient" in flags else "gradient",
+        callbacks=[reporter],
+        seed=job.seed,
+        seeds=NoSeeds() if "no_transfer" in flags else None,
+    )
+    scheduler.flags = flags
+    options = auto_scheduler.TuningOptions(
+        job.trials,
+        num_measures_per_round=job.per_round,
+        verbose=0,
+        runner=_runner(work, **({"patience": float("inf")} if "full_timing" in flags else {})),
+        measure_callbacks=[reporter, *(() if flags else _record_to(job, policy))],
+    )
+    params: dict[str, Any] = {"evolutionary_search_population": 512} if "large_population" in flags else {}
+    params |= {"inner_tile_share": 1.0} if "no_variety" in flags else {}
+    scheduler.tune(options, search_policy=policy, search_policy_params=params)
+
+
+class _AblatedScheduler(auto_scheduler.TaskScheduler):
+    """The users' scheduler, but for the parts that flags exchange."""
+
+    flags: frozenset[str] = frozenset()
+
+    def _make_measurer(self, tune_option: Any) -> Any:
+        if "stock_builder" in self.flags:
+            return StockMeasurer(tune_option.runner.settings.min_repeat_ms)
+        return super()._make_measurer(tune_option)
+
+    def _make_model(self, name: PolicyName, adaptive_training: bool) -> CostModel:
+        if not self.flags & _MODEL_FLAGS:
+            return super()._make_model(name, adaptive_training)
+        make_model = self._maker(name)
+        if name.family == "shared":
+            return make_model()
+        serve: dict[str, Any] = {}
+        for flag in ("serve_shared", "serve_family"):
+            serve |= {"serve": flag.removeprefix("serve_")} if flag in self.flags else {}
+        if not self.flags & {"random_families", "first_families"}:
+            return family_model(self.described, name, make_model, seed=self.seed, **serve)
+        labels = partition_tasks(name, self.described).labels()
+        if "random_families" in self.flags:
+            shuffled = np.random.default_rng(self.seed).permutation(list(labels.values()))
+            labels = dict(zip(labels, map(str, shuffled), strict=True))
+        return ModelBank(labels, make_model, **serve)
+
+    def _maker(self, name: PolicyName) -> Callable[[], BoosterModel]:
+        kind = PackSumXGBModel if "pack_sum" in self.flags else XGBCostModel
+        options: dict[str, Any] = {"optimism": 0.0} if "no_optimism" in self.flags else {}
+        options |= {"adaptive_training": False} if name.family == "shared" else {}
+        return lambda: kind(seed=self.seed, **options)
 
 
 class _Reporter(auto_scheduler.TaskSchedulerCallback, auto_scheduler.MeasureCallback):
@@ -89,8 +140,8 @@ def _record_to(job: Job, policy: str) -> Sequence[auto_scheduler.MeasureCallback
     return (auto_scheduler.RecordToFile(str(path)),)
 
 
-def _runner(work: Work) -> Any:
-    return auto_scheduler.LocalRunner(number=3, repeat=1, min_repeat_ms=work.job.min_repeat_ms)
+def _runner(work: Work, **options: Any) -> Any:
+    return auto_scheduler.LocalRunner(number=3, repeat=1, min_repeat_ms=work.job.min_repeat_ms, **options)
 
 
 def measurer_for(work: Work) -> AbstractContextManager[Any]:
@@ -113,47 +164,5 @@ class Ablation:
             raise InvalidInputError(f"ablations change a learnt policy; {self.policy!r} has nothing to change")
 
     def tune(self, work: Work, report: Report) -> None:
-        """Tune one round of one task after another, as the gradient says."""
-        described, ledger, seed = described_tasks(work), Ledger(), work.job.seed
-        bank = self._bank(described, seed)
-        params = {"evolutionary_search_population": 512} if "large_population" in self.flags else {}
-        seeds = self._seeds(bank)
-        policies = [
-            FamilySketchPolicy(
-                task, bank, params=params, seed=seed, described=info, ledger=ledger, seeds=seeds, verbose=0
-            )
-            for task, info in zip(work.tasks, described, strict=True)
-        ]
-        measurer = StockMeasurer(work.job.min_repeat_ms) if "stock_builder" in self.flags else measurer_for(work)
-        with measurer as opened:
-            loop = Loop(work, policies, ledger, opened, report)
-            index = loop.steepest()
-            while index is not None and loop.round(index, work.job.per_round):
-                index = loop.steepest()
-
-    def _bank(self, described: Sequence[Task], seed: int) -> CostModel:
-        make_model = self._make_model(seed)
-        if PolicyName.parse(self.policy).family == "shared":
-            return make_model()
-        serve: dict[str, Any] = {}
-        for flag in ("serve_shared", "serve_family"):
-            serve |= {"serve": flag.removeprefix("serve_")} if flag in self.flags else {}
-        if not self.flags & {"random_families", "first_families"}:
-            return family_model(described, self.policy, make_model, seed=seed, **serve)
-        labels = partition_tasks(self.policy, described).labels()
-        if "random_families" in self.flags:
-            shuffled = np.random.default_rng(seed).permutation(list(labels.values()))
-            labels = dict(zip(labels, map(str, shuffled), strict=True))
-        return ModelBank(labels, make_model, **serve)
-
-    def _seeds(self, bank: CostModel) -> SeedSource:
-        if "no_transfer" in self.flags or not isinstance(bank, ModelBank):
-            return NoSeeds()
-        return TransferSeeds(bank.relatives)
-
-    def _make_model(self, seed: int) -> Callable[[], BoosterModel]:
-        if "pack_sum" in self.flags:
-            return lambda: PackSumXGBModel(seed=seed, adaptive_training=False)
-        if "no_optimism" in self.flags:
-            return lambda: XGBCostModel(seed=seed, adaptive_training=False, optimism=0.0)
-        return lambda: XGBCostModel(seed=seed, adaptive_training=False)
+        """Run `TaskScheduler.tune`."""
+        run(work, report, self.policy, self.flags)

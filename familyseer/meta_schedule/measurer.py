@@ -14,6 +14,7 @@ from familyseer.measure import MeasureErrorNo, MeasureResult
 from familyseer.meta_schedule.builder import ArtefactFolder, LocalBuilder
 from familyseer.meta_schedule.pool import Ending, Outcome, WorkerPool, next_outcomes
 from familyseer.meta_schedule.runner import ProgramRunner, device_kind
+from familyseer.meta_schedule.timing import Rivals
 from familyseer.task import TaskKey
 
 __all__ = ["MeasureRequest", "PhaseSeconds", "ProgramMeasurer"]
@@ -38,12 +39,16 @@ class MeasureRequest:
     args_info
         What `ArgInfo.as_json` gives for each argument of the scheduled module (not of the task's: layout rewriting
         changes shapes).
+    best
+        Lowest latency of the task so far in seconds, infinite when there is none: candidates far slower than that, or than
+        one timed since, are timed more briefly. None: timed in full, whatever others of the task did.
     """
 
     task_key: TaskKey
     mod: Any
     target: Any
     args_info: Sequence[Any]
+    best: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,8 +178,10 @@ class ProgramMeasurer:
                 if pool is run:
                     batch.end_run(index, outcome)
                 elif batch.end_build(index, outcome):
-                    args_info = batch.requests[index].args_info
-                    run.submit(index, self.runner.call(batch.paths[index], args_info, batch.target))
+                    request = batch.requests[index]
+                    rivals = None if request.best is None else Rivals(request.task_key, request.best)
+                    call = self.runner.call(batch.paths[index], request.args_info, batch.target, rivals)
+                    run.submit(index, call)
 
     def _pools_for(self, target: str) -> tuple[WorkerPool, WorkerPool]:
         if target not in self._pools:

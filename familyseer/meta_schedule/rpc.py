@@ -19,7 +19,14 @@ from familyseer.errors import EnvironmentFailure, InvalidInputError
 from familyseer.meta_schedule.options import non_negative_int, positive, positive_int
 from familyseer.meta_schedule.pool import WorkerPool
 from familyseer.meta_schedule.runner import ProgramRunner, device_kind
-from familyseer.meta_schedule.timing import EvaluatorSettings, allocate, evaluator_settings, time_module
+from familyseer.meta_schedule.timing import (
+    EvaluatorSettings,
+    Rivals,
+    allocate,
+    evaluator_settings,
+    time_among,
+    time_module,
+)
 from familyseer.meta_schedule.workers import Call, Worker, shared_template
 
 __all__ = ["LocalRPCMeasureContext", "RPCRunner", "Tracker"]
@@ -102,7 +109,7 @@ class RPCRunner(ProgramRunner):
         Devices to use at a time.
     timeout
         Seconds that one candidate's session may take; the wait for a free device may take as long again.
-    number, repeat, min_repeat_ms, cooldown_interval, enable_cpu_cache_flush
+    number, repeat, min_repeat_ms, cooldown_interval, enable_cpu_cache_flush, patience
         As for `LocalRunner`.
     device
         Index of the device on the remote machine.
@@ -129,12 +136,16 @@ class RPCRunner(ProgramRunner):
         cooldown_interval: float = 0.0,
         enable_cpu_cache_flush: bool = False,
         device: int = 0,
+        *,
+        patience: float = 1.3,
     ) -> None:
         self.tracker = Tracker(key=key, host=host, port=port)
         self.priority = non_negative_int("priority", priority)
         self.n_parallel = positive_int("n_parallel", n_parallel)
         self.timeout = positive("timeout", timeout)
-        self.settings = evaluator_settings(number, repeat, min_repeat_ms, cooldown_interval, enable_cpu_cache_flush)
+        self.settings = evaluator_settings(
+            number, repeat, min_repeat_ms, cooldown_interval, enable_cpu_cache_flush, patience
+        )
         self.device = non_negative_int("device", device)
         self.check()
         shared_template()  # starts importing in the background
@@ -148,10 +159,10 @@ class RPCRunner(ProgramRunner):
         patience = 2 * self.timeout + _GRACE_SECONDS + self.settings.cooldown_s
         return WorkerPool([{}] * self.n_parallel, timeout=patience, recycle_after=200)
 
-    def call(self, path: str, args_info: Sequence[Any], target: str) -> Call:
+    def call(self, path: str, args_info: Sequence[Any], target: str, rivals: Rivals | None) -> Call:
         """Return the request that uploads the artefact `path` and times it."""
         where = (self.tracker, self.priority, self.timeout, device_kind(target), self.device)
-        return Call(run_remotely, (path, json.dumps(args_info), where, self.settings))
+        return Call(run_remotely, (path, json.dumps(args_info), where, self.settings, rivals))
 
     def spare_builders(self, n_parallel: int, target: str) -> int:
         """Return `n_parallel`, unless the device is this machine: building disturbs only kernels that run here."""
@@ -160,7 +171,11 @@ class RPCRunner(ProgramRunner):
 
 
 def run_remotely(
-    path: str, args_info: str, where: tuple[Tracker, int, float, str, int], settings: EvaluatorSettings
+    path: str,
+    args_info: str,
+    where: tuple[Tracker, int, float, str, int],
+    settings: EvaluatorSettings,
+    rivals: Rivals | None,
 ) -> list[float]:
     """Upload the artefact `path`, time it and delete it there; this runs in a worker process."""
     from tvm.rpc import connect_tracker
@@ -177,7 +192,8 @@ def run_remotely(
         device = session.device(kind, index)
         fill = session.get_function("tvm.contrib.random.random_fill_for_measure")
         args = [allocate(spec, device, fill) for spec in json.loads(args_info)]
-        costs = time_module(session.load_module(name), device, args, settings)
+        module = session.load_module(name)
+        costs = time_among(rivals, lambda best: time_module(module, device, args, settings, best))
     except Exception as err:
         if time.monotonic() - started >= 0.95 * timeout:
             raise TimeoutError(f"the session on the device took longer than {timeout:g} s") from err

@@ -15,7 +15,14 @@ from familyseer.errors import EnvironmentFailure, UnsupportedError
 from familyseer.meta_schedule.options import non_negative_int, positive, positive_int
 from familyseer.meta_schedule.pool import WorkerPool
 from familyseer.meta_schedule.target import usable_cores
-from familyseer.meta_schedule.timing import EvaluatorSettings, arguments_for, evaluator_settings, time_module
+from familyseer.meta_schedule.timing import (
+    EvaluatorSettings,
+    Rivals,
+    arguments_for,
+    evaluator_settings,
+    time_among,
+    time_module,
+)
 from familyseer.meta_schedule.workers import Call, shared_template
 
 __all__ = ["LocalRunner", "ProgramRunner", "concurrent_builds"]
@@ -34,8 +41,11 @@ class ProgramRunner(ABC):
         """Return fresh workers that run what was built for `target` (JSON)."""
 
     @abstractmethod
-    def call(self, path: str, args_info: Sequence[Any], target: str) -> Call:
-        """Return the request that times the artefact `path`; its value is the list of latencies in seconds."""
+    def call(self, path: str, args_info: Sequence[Any], target: str, rivals: Rivals | None) -> Call:
+        """Return the request that times the artefact `path`; its value is the list of latencies in seconds.
+
+        Without `rivals` it is timed in full, however slow.
+        """
 
     @abstractmethod
     def spare_builders(self, n_parallel: int, target: str) -> int:
@@ -68,6 +78,9 @@ class LocalRunner(ProgramRunner):
         Threads that a kernel may use; 0 means the target's ``num-cores``.
     recycle_after
         Candidates after which a worker process is replaced.
+    patience
+        A candidate slower than this many times the best one of its task is not timed on after 10 ms, nor repeated;
+        ``float("inf")`` times all alike.
 
     Raises
     ------
@@ -87,9 +100,12 @@ class LocalRunner(ProgramRunner):
         *,
         max_threads: int = 0,
         recycle_after: int = 2000,
+        patience: float = 1.3,
     ) -> None:
         self.timeout = positive("timeout", timeout)
-        self.settings = evaluator_settings(number, repeat, min_repeat_ms, cooldown_interval, enable_cpu_cache_flush)
+        self.settings = evaluator_settings(
+            number, repeat, min_repeat_ms, cooldown_interval, enable_cpu_cache_flush, patience
+        )
         self.device = non_negative_int("device", device)
         self.max_threads = non_negative_int("max_threads", max_threads)
         self.recycle_after = positive_int("recycle_after", recycle_after)
@@ -130,9 +146,9 @@ class LocalRunner(ProgramRunner):
             )
         return names
 
-    def call(self, path: str, args_info: Sequence[Any], target: str) -> Call:
+    def call(self, path: str, args_info: Sequence[Any], target: str, rivals: Rivals | None) -> Call:
         """Return the request that times the artefact `path`."""
-        return Call(run_candidate, (path, json.dumps(args_info), device_kind(target), self.settings))
+        return Call(run_candidate, (path, json.dumps(args_info), device_kind(target), self.settings, rivals))
 
     def spare_builders(self, n_parallel: int, target: str) -> int:
         """Return how many builds may go on meanwhile: see `concurrent_builds`."""
@@ -211,11 +227,14 @@ def check_device(kind: str) -> None:
     device.sync()
 
 
-def run_candidate(path: str, args_info: str, kind: str, settings: EvaluatorSettings) -> list[float]:
+def run_candidate(
+    path: str, args_info: str, kind: str, settings: EvaluatorSettings, rivals: Rivals | None
+) -> list[float]:
     """Load the artefact `path` and time it; this runs in a worker process."""
     import tvm
 
     time.sleep(settings.cooldown_s)
     module = tvm.runtime.load_module(path)
     device = tvm.runtime.device(kind, 0)
-    return time_module(module, device, arguments_for(args_info, kind, device), settings)
+    args = arguments_for(args_info, kind, device)
+    return time_among(rivals, lambda best: time_module(module, device, args, settings, best))

@@ -29,6 +29,11 @@ class SearchParams:
         Generations.
     evolutionary_search_mutation_prob
         Probability of a mutation.
+    seeded_search_num_iters
+        Generations where good schedules of relatives start the search (not in TVM); the population is half as large then.
+    inner_tile_share
+        Share of a round, but two at least, that candidates with one inner tile may take in family policies (not in TVM);
+        1 means no limit.
     """
 
     eps_greedy: float = 0.05
@@ -36,16 +41,19 @@ class SearchParams:
     evolutionary_search_population: int | None = None
     evolutionary_search_num_iters: int = 4
     evolutionary_search_mutation_prob: float = 0.85
+    seeded_search_num_iters: int = 2
+    inner_tile_share: float = 0.25
 
     def __post_init__(self) -> None:
-        for name in ("eps_greedy", "sample_init_use_measured_ratio", "evolutionary_search_mutation_prob"):
+        for name in _SHARES:
             if not 0 <= getattr(self, name) <= 1:
                 raise InvalidInputError(f"`{name}` must be from 0 to 1; got {getattr(self, name)!r}")
         population, generations = self.evolutionary_search_population, self.evolutionary_search_num_iters
         if population is not None and population < 2:
             raise InvalidInputError(f"`evolutionary_search_population` must be at least 2; got {population!r}")
-        if generations < 0:
-            raise InvalidInputError(f"`evolutionary_search_num_iters` must be at least 0; got {generations!r}")
+        for name, number in [("evolutionary", generations), ("seeded", self.seeded_search_num_iters)]:
+            if number < 0:
+                raise InvalidInputError(f"`{name}_search_num_iters` must be at least 0; got {number!r}")
 
     @classmethod
     def parse(cls, params: Mapping[str, Any] | None) -> SearchParams:
@@ -65,15 +73,24 @@ class SearchParams:
             )
         return cls(**known)
 
-    def evolution(self, num_measure: int) -> Evolution:
+    def evolution(self, num_measure: int, *, seeded: bool = False) -> Evolution:
         """Return how hard to search for `num_measure` candidates."""
-        population = self.evolutionary_search_population or min(512, max(64, 8 * num_measure))
+        per_candidate, generations = 8, self.evolutionary_search_num_iters
+        if seeded:
+            per_candidate, generations = 4, min(generations, self.seeded_search_num_iters)
         return Evolution(
-            population=population,
-            generations=self.evolutionary_search_num_iters,
+            population=self.evolutionary_search_population or min(512, max(64, per_candidate * num_measure)),
+            generations=generations,
             mutation_prob=self.evolutionary_search_mutation_prob,
         )
 
+
+_SHARES = (
+    "eps_greedy",
+    "sample_init_use_measured_ratio",
+    "evolutionary_search_mutation_prob",
+    "inner_tile_share",
+)
 
 # TVM's defaults: a script that spells them out asks for nothing special.
 _FIXED = {

@@ -6,8 +6,10 @@ from __future__ import annotations
 import hashlib
 import heapq
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -24,11 +26,13 @@ from familyseer.meta_schedule.measurer import MeasureRequest, ProgramMeasurer
 from familyseer.meta_schedule.search_params import SearchParams
 from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.meta_schedule.seeds import NoSeeds, SeedSource
-from familyseer.meta_schedule.space import Evolution, ScheduleSpace, extract_features, module_hash
+from familyseer.meta_schedule.space import ScheduleSpace, extract_features, module_hash
 from familyseer.meta_schedule.target import usable_cores
 from familyseer.meta_schedule.traces import rebuild_schedule, trace_json
+from familyseer.meta_schedule.transfer import sketch_of
 from familyseer.records import MeasureRecord, RecordLog, canonical_json, for_target
 from familyseer.task import Task, TaskKey
+from familyseer.transfer.choices import inner_tile
 
 __all__ = [
     "FamilySketchPolicy",
@@ -44,6 +48,7 @@ Batch = tuple[TaskKey, FeatureSet, np.ndarray]
 
 _REMEMBERED = 128  # traces of a task's best candidates, from which later populations grow
 _ATTEMPTS = 5  # how often a round that finds too few new candidates samples again
+_SEEDS = 64  # that the model ranks in a round
 _RELATIVES_ONLY_RANDOM = 0.25  # share of random candidates while only relatives' measurements guide the search
 
 
@@ -80,6 +85,15 @@ class PreloadMeasuredStates:
     """
 
     filename: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Population:
+    """What a round starts from: measured schedules, those from elsewhere (best first) and random ones."""
+
+    measured: list[Schedule]
+    seeds: list[Schedule]
+    sampled: list[Schedule]
 
 
 class SketchPolicy(SearchPolicy):
@@ -129,6 +143,7 @@ class SketchPolicy(SearchPolicy):
         self.name = name or self.name
         self.ledger = ledger or Ledger()
         self._threads = threads or usable_cores()
+        self._seed_population = 0.0
         self._measured: set[int] = set()
         self._best: list[tuple[float, int, str]] = []  # heap of (-cost, tie, trace)
         self._own_samples = 0
@@ -142,20 +157,19 @@ class SketchPolicy(SearchPolicy):
 
     def generate_sketches(self, print_for_debug: bool = False) -> list[Schedule]:
         """Return the sketches of the task: schedules with their decisions open."""
-        sketches = self._space(self.params.evolution(64)).sketches
+        sketches = self._space(64).sketches
         for position, sketch in enumerate(sketches if print_for_debug else ()):
             logger.info("Sketch %d\n%s", position, sketch.trace)
         return sketches
 
     def sample_initial_population(self) -> list[Schedule]:
         """Return the population that the next round starts from: the best measured, seeds and random ones."""
-        evolution = self.params.evolution(64)
-        measured, seeds, sampled = self._initial_population(self._space(evolution), evolution)
-        return [*measured, *seeds, *sampled]
+        start = self._start(self._space(64), 64)
+        return [*start.measured, *start.seeds, *start.sampled]
 
     def evolutionary_search(self, init_populations: Sequence[Schedule], out_size: int) -> list[Schedule]:
         """Return the `out_size` best-scored schedules of an evolution from `init_populations`."""
-        space = self._space(self.params.evolution(out_size))
+        space = self._space(out_size)
         return space.evolve(init_populations, out_size, self._acquisition)[:out_size]
 
     def continue_search_one_round(
@@ -168,7 +182,8 @@ class SketchPolicy(SearchPolicy):
                 return [], []
             features = self._features(schedules)
             inputs = self._inputs(schedules, features)
-            requests = [measure_request(self.described.key, self.task, schedule) for schedule in schedules]
+            best = -max(self._best)[0] if self._best else inf
+            requests = [measure_request(self.described.key, self.task, schedule, best) for schedule in schedules]
 
         def report(position: int, result: MeasureResult) -> None:
             for callback in measurer.callbacks:
@@ -200,34 +215,38 @@ class SketchPolicy(SearchPolicy):
 
     def propose(self, num_measure: int) -> list[Schedule]:
         """Return up to `num_measure` schedules never measured before; fewer or none when the space is explored."""
-        evolution = self.params.evolution(num_measure)
-        space = self._space(evolution)
+        space = self._space(num_measure)
         if not space.has_choices:
             return self._new(space.sketches, num_measure, set())
         seen: set[int] = set()
         if not self.model.is_trained(self.described.key):
             picked = self._new(space.sample(num_measure), num_measure, seen)
         else:
-            picked = self._evolved(space, evolution, num_measure, seen)
+            picked = self._evolved(space, num_measure, seen)
         for _ in range(_ATTEMPTS):
             if len(picked) >= num_measure:
                 break
             picked += self._new(space.sample(2 * num_measure), num_measure - len(picked), seen)
         return picked
 
-    def _evolved(self, space: ScheduleSpace, evolution: Evolution, num_measure: int, seen: set[int]) -> list[Schedule]:
-        measured, seeds, sampled = self._initial_population(space, evolution)
-        if not (measured or seeds or sampled):
+    def _evolved(self, space: ScheduleSpace, num_measure: int, seen: set[int]) -> list[Schedule]:
+        start = self._start(space, num_measure)
+        population = [*start.measured, *start.seeds, *start.sampled]
+        if not population:
             return []
-        # Those measured before come back too: ask for as many more.
-        wanted = min(num_measure + len(self._measured), evolution.population)
-        bests = space.evolve([*measured, *seeds, *sampled], max(wanted, num_measure), self._acquisition)
+        # Those measured before come back too: ask for as many more, and for some to choose from.
+        wanted = max(num_measure, min(4 * num_measure + len(self._measured), len(population)))
+        bests = space.evolve(population, wanted, self._acquisition)
         num_random = int(num_measure * self._random_share())
         num_seeds = int(num_measure * self._seed_share())
-        picked = self._new(seeds, min(num_seeds, num_measure - num_random), seen)
-        picked += self._new(bests, num_measure - num_random - len(picked), seen)
-        order = np.random.default_rng([self.seed, self.round]).permutation(len(sampled))
-        return picked + self._new([sampled[i] for i in order], num_measure - len(picked), seen)
+        picked = self._new(start.seeds, min(num_seeds, num_measure - num_random), seen)
+        picked += self._new(self._varied(bests, num_measure), num_measure - num_random - len(picked), seen)
+        order = np.random.default_rng([self.seed, self.round]).permutation(len(start.sampled))
+        return picked + self._new([start.sampled[i] for i in order], num_measure - len(picked), seen)
+
+    def _varied(self, schedules: list[Schedule], num_measure: int) -> list[Schedule]:
+        """Return candidates in the order in which they are picked; as they come, here."""
+        return schedules
 
     def _random_share(self) -> float:
         return self.params.eps_greedy if self._own_samples else max(self.params.eps_greedy, _RELATIVES_ONLY_RANDOM)
@@ -236,18 +255,19 @@ class SketchPolicy(SearchPolicy):
         """Return the share of a round that goes to the seeds, whatever evolution prefers to them."""
         return 0.0
 
-    def _initial_population(
-        self, space: ScheduleSpace, evolution: Evolution
-    ) -> tuple[list[Schedule], list[Schedule], list[Schedule]]:
-        """Return measured schedules, seeds (best first) and random ones to start from, together about a population."""
+    def _start(self, space: ScheduleSpace, num_measure: int) -> _Population:
+        """Return what the next round starts from, and let `space` search as hard as that needs."""
+        seeds = self._seeds(space, num_measure)
+        evolution = self.params.evolution(num_measure, seeded=bool(seeds))
+        space.search(evolution)
         share = min(_REMEMBERED, int(evolution.population * self.params.sample_init_use_measured_ratio))
-        best = [trace for _, _, trace in sorted(self._best, reverse=True)[:share]]
-        measured = self._replay(best)
-        seeds = self._seeds(space, evolution.population - len(measured))
-        return measured, seeds, space.sample(evolution.population - len(measured) - len(seeds))
+        measured = self._replay([trace for _, _, trace in sorted(self._best, reverse=True)[:share]])
+        seeds = seeds[: int((evolution.population - len(measured)) * self._seed_population)]
+        sampled = space.sample(evolution.population - len(measured) - len(seeds))
+        return _Population(measured=measured, seeds=seeds, sampled=sampled)
 
-    def _seeds(self, space: ScheduleSpace, count: int) -> list[Schedule]:
-        """Return up to `count` new schedules that come from elsewhere, best first; none here."""
+    def _seeds(self, space: ScheduleSpace, num_measure: int) -> list[Schedule]:
+        """Return new schedules that come from elsewhere, best first; none here."""
         return []
 
     def _replay(self, traces: Sequence[str]) -> list[Schedule]:
@@ -272,14 +292,14 @@ class SketchPolicy(SearchPolicy):
                 picked.append(schedule)
         return picked
 
-    def _space(self, evolution: Evolution) -> ScheduleSpace:
+    def _space(self, num_measure: int) -> ScheduleSpace:
         entropy = hashlib.sha256(f"{self.seed}/{self.described.key}/{self.round}".encode()).digest()
         return ScheduleSpace(
             self.task.mod,
             self.task.target,
             seed=int.from_bytes(entropy[:8], "big"),
-            islands=min(self._threads, max(1, evolution.population // 16)),
-            evolution=evolution,
+            islands=self._threads,
+            evolution=self.params.evolution(num_measure),
         )
 
     def _acquisition(self, features: Any) -> np.ndarray:
@@ -328,7 +348,7 @@ class FamilySketchPolicy(SketchPolicy):
     seeds
         Where candidates other than sampled ones come from.
     seed_population
-        Share of the population that is asked from it; the rest, but for the best measured ones, is random.
+        Share of the population that comes from there; the rest, but for the best measured ones, is random.
     seed_measurements
         Shares of a round that go to the seeds that the model likes best, whatever evolution makes of them: in the first
         round of the task, and later.
@@ -349,18 +369,31 @@ class FamilySketchPolicy(SketchPolicy):
         **options: Any,
     ) -> None:
         self._seed_source: SeedSource = seeds or NoSeeds()
-        self._seed_population, self._seed_measurements = seed_population, seed_measurements
         super().__init__(task, program_cost_model, **options)
+        self._seed_population, self._seed_measurements = seed_population, seed_measurements
 
-    def _seeds(self, space: ScheduleSpace, count: int) -> list[Schedule]:
+    def _seeds(self, space: ScheduleSpace, num_measure: int) -> list[Schedule]:
         sketches = [canonical_json(trace_json(sketch)) for sketch in space.sketches]
         rng = np.random.default_rng([self.seed, self.round])
-        given = self._seed_source.seeds_for(self.described, sketches, int(count * self._seed_population), rng)
-        seeds = self._new(space.finish(given), count, set())
+        count = max(_SEEDS, num_measure)
+        seeds = self._new(space.finish(self._seed_source.seeds_for(self.described, sketches, count, rng)), count, set())
         if not seeds:
             return []
         scores = self._acquisition(self._features(seeds))
         return [seeds[i] for i in np.argsort(-scores, kind="stable")]
+
+    def _varied(self, schedules: list[Schedule], num_measure: int) -> list[Schedule]:
+        """Put off schedules whose inner tile has been picked often enough."""
+        most = max(2, int(num_measure * self.params.inner_tile_share))
+        counts: Counter[Any] = Counter()
+        early: list[Schedule] = []
+        late: list[Schedule] = []
+        for schedule in schedules:
+            sketch = sketch_of(canonical_json(trace_json(schedule)))
+            tile = sketch and (sketch.form, inner_tile(sketch.choices))
+            counts[tile] += module_hash(schedule) not in self._measured
+            (late if tile and counts[tile] > most else early).append(schedule)
+        return early + late
 
     def _seed_share(self) -> float:
         first, later = self._seed_measurements
@@ -372,14 +405,14 @@ class FamilySketchPolicy(SketchPolicy):
         self._seed_source.learn(self.described, [trace for trace, _ in valid], [cost for _, cost in valid])
 
 
-def measure_request(key: str, task: SearchTask, schedule: Schedule) -> MeasureRequest:
-    """Return what the measurer needs of a schedule.
+def measure_request(key: str, task: SearchTask, schedule: Schedule, best: float | None = None) -> MeasureRequest:
+    """Return what the measurer needs of a schedule; see `MeasureRequest` for `best`.
 
     Layout rewriting changes the shapes of weights, so the arguments come from the scheduled module.
     """
     info = tvm.s_tir.meta_schedule.arg_info.ArgInfo.from_entry_func(schedule.mod, remove_preproc=True)
     return MeasureRequest(
-        task_key=key, mod=schedule.mod, target=task.target, args_info=[entry.as_json() for entry in info]
+        task_key=key, mod=schedule.mod, target=task.target, args_info=[entry.as_json() for entry in info], best=best
     )
 
 

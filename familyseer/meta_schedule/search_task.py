@@ -21,6 +21,7 @@ from familyseer.meta_schedule.workload import (
     core_operator,
     flops_of,
     normalize,
+    shape_of,
     structure_of,
     workload_key,
 )
@@ -233,13 +234,15 @@ class SearchTask:
     @cached_property
     def task(self) -> Task:
         """What the method sees of this task."""
+        blocks = blocks_of(self.mod)
         return Task(
             key=workload_key(self.mod),
             name=self.desc,
             flops=flops_of(self.mod),
             target=target_json(self.target),
-            operator=core_operator(blocks_of(self.mod)),
+            operator=core_operator(blocks),
             structure=structure_of(self.mod),
+            shape=shape_of(blocks),
         )
 
     def __repr__(self) -> str:

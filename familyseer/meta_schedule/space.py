@@ -37,6 +37,7 @@ _quiet.setLevel(logging.WARNING)
 
 _SAMPLING = ("SamplePerfectTile", "SampleCategorical", "SampleComputeLocation", "SamplePartitionedTile")
 _UNBOUNDED = 2**30
+_SMALLEST_ISLAND = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,36 +71,46 @@ class ScheduleSpace:
     seed
         Start of all randomness; equal seeds give equal candidates.
     islands
-        Number of populations that evolve side by side, one thread each.
+        Number of populations that evolve side by side at most, one thread each.
     evolution
-        How hard to search.
+        How hard to search; `search` changes it.
     """
 
-    def __init__(self, mod: IRModule, target: Target, *, seed: int, islands: int = 1, evolution: Evolution) -> None:
-        self._evolution = evolution
+    def __init__(
+        self, mod: IRModule, target: Target, *, seed: int, islands: int = 1, evolution: Evolution = Evolution()
+    ) -> None:
         seeds = np.random.SeedSequence(seed).generate_state(islands).astype(np.int64) % (2**31 - 2) + 1
-        self._contexts = [self._context(mod, target, int(state), evolution.population // islands) for state in seeds]
+        self._contexts = [
+            ms.TuneContext(
+                mod=mod,
+                target=target,
+                space_generator="post-order-apply",
+                rand_state=int(state),
+                num_threads=1,
+                logger=_quiet,
+            )
+            for state in seeds
+        ]
         self.sketches: list[Schedule] = list(self._contexts[0].generate_design_space())
         self._model = _PredictBridge()
-        for context in self._contexts:
-            context.pre_tuning(_UNBOUNDED, _UNBOUNDED, self.sketches, ms.database.MemoryDatabase(), self._model)
+        self.search(evolution)
 
-    def _context(self, mod: IRModule, target: Target, seed: int, population: int) -> ms.TuneContext:
+    def search(self, evolution: Evolution) -> None:
+        """Search as hard as `evolution` says from now on."""
+        islands = min(len(self._contexts), max(1, evolution.population // _SMALLEST_ISLAND))
+        self._size = max(2, evolution.population // islands)
+        self._strategies = [self._strategy(context, evolution) for context in self._contexts[:islands]]
+
+    def _strategy(self, context: ms.TuneContext, evolution: Evolution) -> ms.SearchStrategy:
         strategy = ms.search_strategy.EvolutionarySearch(
-            population_size=max(2, population),
+            population_size=self._size,
             init_min_unmeasured=1,
-            genetic_num_iters=self._evolution.generations,
-            genetic_mutate_prob=self._evolution.mutation_prob,
+            genetic_num_iters=evolution.generations,
+            genetic_mutate_prob=evolution.mutation_prob,
         )
-        return ms.TuneContext(
-            mod=mod,
-            target=target,
-            space_generator="post-order-apply",
-            search_strategy=strategy,
-            rand_state=seed,
-            num_threads=1,
-            logger=_quiet,
-        )
+        strategy._initialize_with_tune_context(context)
+        strategy.pre_tuning(_UNBOUNDED, _UNBOUNDED, self.sketches, ms.database.MemoryDatabase(), self._model)
+        return strategy
 
     @property
     def has_choices(self) -> bool:
@@ -109,7 +120,8 @@ class ScheduleSpace:
     def sample(self, count: int) -> list[Schedule]:
         """Draw about `count` random schedules that pass TVM's checks; fewer when many do not."""
         sample = ms._ffi_api.SearchStrategyEvolutionarySearchSampleInitPopulation
-        return self._spread(lambda context, n: sample(context.search_strategy, n), _shares(count, len(self._contexts)))
+        shares = _shares(count, len(self._strategies))
+        return _spread(lambda i: sample(self._strategies[i], shares[i]) if shares[i] else [], len(self._strategies))
 
     def finish(self, traces: Sequence[str]) -> list[Schedule]:
         """Complete traces that have no post-processing, in their order; those that TVM's checks refuse are left out.
@@ -120,11 +132,7 @@ class ScheduleSpace:
             JSON text, of this workload's sketches with other choices.
         """
         parts = len(self._contexts)
-        dealt = {id(context): traces[i::parts] for i, context in enumerate(self._contexts)}
-        finished = self._spread(
-            lambda context, n: [_finished(context, trace) for trace in dealt[id(context)]],
-            _shares(len(traces), parts),
-        )
+        finished = _spread(lambda i: [_finished(self._contexts[i], trace) for trace in traces[i::parts]], parts)
         return [schedule for schedule in finished if schedule is not None]
 
     def evolve(self, population: Sequence[Schedule], count: int, predict: Predict) -> list[Schedule]:
@@ -142,34 +150,26 @@ class ScheduleSpace:
         if not population:
             return []
         evolve = ms._ffi_api.SearchStrategyEvolutionarySearchEvolveWithCostModel
-        parts = len(self._contexts)
-        islands = [list(population[i::parts] or population) for i in range(parts)]  # TVM fails on an empty one
-        dealt = {id(context): island for context, island in zip(self._contexts, islands, strict=True)}
+        parts = len(self._strategies)
+        islands = [self._fill(population[i::parts] or population) for i in range(parts)]  # TVM fails on an empty one
+        shares = _shares(count, parts)
         self._model.use(predict)
         try:
-            return self._spread(
-                lambda context, n: evolve(context.search_strategy, self._fill(dealt[id(context)]), n),
-                _shares(count, parts),
-            )
+            return _spread(lambda i: evolve(self._strategies[i], islands[i], shares[i]) if shares[i] else [], parts)
         finally:
             self._model.use(None)
 
-    def _fill(self, island: list[Schedule]) -> list[Schedule]:
+    def _fill(self, island: Sequence[Schedule]) -> list[Schedule]:
         """Repeat a short population: TVM's sampler assumes that it is as large as announced."""
-        size = max(2, self._evolution.population // len(self._contexts))
-        return [island[i % len(island)] for i in range(max(size, len(island)))]
+        return [island[i % len(island)] for i in range(max(self._size, len(island)))]
 
-    def _spread(self, work: Callable[[ms.TuneContext, int], Sequence[_T]], shares: Sequence[int]) -> list[_T]:
-        """Run `work` on every island in a thread of its own and interleave what they return."""
-        with ThreadPoolExecutor(len(self._contexts)) as pool:
-            found = [
-                list(part)
-                for part in pool.map(
-                    lambda pair: work(*pair) if pair[1] else [], zip(self._contexts, shares, strict=True)
-                )
-            ]
-        longest = max(map(len, found))
-        return [part[i] for i in range(longest) for part in found if i < len(part)]
+
+def _spread(work: Callable[[int], Sequence[_T]], parts: int) -> list[_T]:
+    """Do each part of a work in a thread of its own and interleave what they return."""
+    with ThreadPoolExecutor(parts) as pool:
+        found = [list(part) for part in pool.map(work, range(parts))]
+    longest = max(map(len, found))
+    return [part[i] for i in range(longest) for part in found if i < len(part)]
 
 
 def _finished(context: ms.TuneContext, trace: str) -> Schedule | None:

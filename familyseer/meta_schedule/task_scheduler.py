@@ -19,6 +19,7 @@ from familyseer.errors import InvalidInputError
 from familyseer.families.keys import PolicyName, partition_tasks
 from familyseer.families.learner import FamilyModel, family_model
 from familyseer.families.partition import Partition
+from familyseer.families.priors import priors
 from familyseer.families.tracking import PartitionChange
 from familyseer.ledger import Ledger
 from familyseer.measure import MeasureResult
@@ -33,7 +34,7 @@ from familyseer.meta_schedule.tuning_options import TuningOptions
 from familyseer.metrics import Confidence
 from familyseer.records import FamiliesRecord, RecordLog
 from familyseer.report import failure_diagnosis
-from familyseer.schedulers import GradientScheduler, RoundRobinScheduler
+from familyseer.schedulers import FamilyGradientScheduler, GradientScheduler, RoundRobinScheduler
 from familyseer.schedulers import TaskScheduler as Strategy
 from familyseer.schedulers.base import Objective, TaskState, weighted_sum
 from familyseer.task import Task, TaskKey
@@ -43,7 +44,7 @@ __all__ = ["TaskScheduler"]
 
 logger = logging.getLogger(__name__)
 
-_STRATEGIES = ("gradient", "round-robin")
+_STRATEGIES = ("gradient", "ansor", "round-robin")
 
 
 class TaskScheduler:
@@ -58,7 +59,8 @@ class TaskScheduler:
     objective_func
         What to minimise, of the latencies of all tasks in seconds; None: the weighted sum.
     strategy
-        ``"gradient"`` or ``"round-robin"``.
+        ``"gradient"``: for family policies priors first, then by gain per second in small rounds
+        (`FamilyGradientScheduler`), else Ansor's. ``"ansor"``: Ansor's for all policies. ``"round-robin"``.
     load_model_file
         A cost model to start from if it exists, written at the end: a file for ``sketch.xgb``, a folder with a file per
         family for the family policies.
@@ -154,17 +156,15 @@ class TaskScheduler:
             raise InvalidInputError(f"`tune_option` must be TuningOptions; got {tune_option!r}")
         self.tune_option, self.tic, self.ledger = tune_option, time.time(), Ledger()
         self._failures: dict[int, list[MeasureResult]] = {}
-        self._tuner = self._make_tuner(tune_option, per_task_early_stopping)
         self.search_policies = self._make_policies(search_policy, search_policy_params, adaptive_training)
+        self._tuner = self._make_tuner(tune_option, per_task_early_stopping, search_policy)
         started: list[Any] = []
         try:
             for callback in tune_option.measure_callbacks:
                 getattr(callback, "start", lambda: None)()
                 started.append(callback)
             self._restore()
-            with ProgramMeasurer(
-                tune_option.builder, tune_option.runner, tune_option.measure_callbacks, tune_option.verbose
-            ) as self.measurer:
+            with self._make_measurer(tune_option) as self.measurer:
                 return self._tuner.run()
         finally:
             for callback in started:
@@ -172,11 +172,21 @@ class TaskScheduler:
             self._diagnose()
             self._save_model()
 
-    def _make_tuner(self, tune_option: TuningOptions, per_task_early_stopping: int | None) -> Tuner:
+    def _make_measurer(self, tune_option: TuningOptions) -> ProgramMeasurer:
+        return ProgramMeasurer(
+            tune_option.builder, tune_option.runner, tune_option.measure_callbacks, tune_option.verbose
+        )
+
+    def _make_tuner(
+        self,
+        tune_option: TuningOptions,
+        per_task_early_stopping: int | None,
+        search_policy: str | Sequence[SearchPolicy],
+    ) -> Tuner:
         return Tuner(
             self.described,
             self._run_round,
-            self._make_strategy(),
+            self._make_strategy(PolicyName.parse(search_policy) if isinstance(search_policy, str) else None),
             num_measure_trials=tune_option.num_measure_trials,
             num_measures_per_round=tune_option.num_measures_per_round,
             objective=self.objective_func,
@@ -188,17 +198,20 @@ class TaskScheduler:
             ledger=self.ledger,
         )
 
-    def _make_strategy(self) -> Strategy:
+    def _make_strategy(self, policy: PolicyName | None = None) -> Strategy:
         if self.strategy == "round-robin":
             return RoundRobinScheduler()
-        return GradientScheduler(
-            self.objective_func,
-            alpha=self.alpha,
-            beta=self.beta,
-            gamma=self.gamma,
-            backward_window_size=self.backward_window_size,
-            rng=np.random.default_rng(self.seed),
-        )
+        options: dict[str, Any] = {
+            "alpha": self.alpha,
+            "beta": self.beta,
+            "gamma": self.gamma,
+            "backward_window_size": self.backward_window_size,
+            "rng": np.random.default_rng(self.seed),
+        }
+        if self.strategy == "ansor" or policy is None or policy.family == "shared":
+            return GradientScheduler(self.objective_func, **options)
+        first = priors(self.described, partition_tasks(policy, self.described))
+        return FamilyGradientScheduler(self.objective_func, priors=first, **options)
 
     def _tell(self, moment: str, index: int) -> None:
         for callback in self.callbacks:

@@ -18,7 +18,7 @@ from tvm.tirx.analysis import undefined_vars
 
 from familyseer.errors import InvalidInputError
 
-__all__ = ["Block", "blocks_of", "core_operator", "flops_of", "normalize", "structure_of", "workload_key"]
+__all__ = ["Block", "blocks_of", "core_operator", "flops_of", "normalize", "shape_of", "structure_of", "workload_key"]
 
 _REDUCTION = 2  # tvm.tirx.IterVar.CommReduce
 
@@ -137,7 +137,7 @@ def core_operator(blocks: Sequence[Block]) -> str:
         return "other"
     if any("winograd" in block.rule or "inverse" in block.rule for block in blocks):
         return "winograd"
-    heaviest = max(blocks, key=lambda block: (len(block.reads) > 1 and bool(block.reduction), block.work))
+    heaviest = _heaviest(blocks)
     reductions = [block for block in blocks if block.reduction]
     if not reductions:
         return "elementwise"
@@ -146,6 +146,19 @@ def core_operator(blocks: Sequence[Block]) -> str:
     if len(reductions) > 1 and any(block.transcendental for block in blocks):
         return "softmax"
     return "pool" if _window_dims(heaviest) else "reduction"
+
+
+def shape_of(blocks: Sequence[Block]) -> tuple[int, ...]:
+    """Return the extents of the heaviest block's loops, spatial ones before reductions."""
+    if not blocks:
+        return ()
+    heaviest = _heaviest(blocks)
+    return (*heaviest.spatial.values(), *heaviest.reduction.values())
+
+
+def _heaviest(blocks: Sequence[Block]) -> Block:
+    """Return the block with most work, products before others."""
+    return max(blocks, key=lambda block: (len(block.reads) > 1 and bool(block.reduction), block.work))
 
 
 def _is_product(block: Block) -> bool:

@@ -231,6 +231,7 @@ def _workload_fields(record: WorkloadRecord) -> dict[str, Any]:
         "flops": task.flops,
         "operator": task.operator,
         "structure": task.structure,
+        "shape": list(task.shape),
         "workload": record.workload,
     }
 
@@ -344,9 +345,17 @@ def _to_workload(fields: Mapping[str, Any]) -> WorkloadRecord:
         key=_field(fields, "task", str),
         weight=_number("weight", fields.get("weight")),
         flops=_number("flops", fields.get("flops")),
+        shape=_shape(fields.get("shape", [])),
         **text,
     )
     return WorkloadRecord(task=task, workload=_field(fields, "workload", str))
+
+
+def _shape(value: object) -> tuple[int, ...]:
+    """Return the extents of a task's loops, which older logs do not have."""
+    if isinstance(value, list) and all(type(extent) is int and extent > 0 for extent in value):
+        return tuple(value)
+    raise InvalidInputError(f"`shape` must be a list of integers ≥ 1; got {_shown(value)}")
 
 
 def _to_measure(fields: Mapping[str, Any]) -> MeasureRecord:

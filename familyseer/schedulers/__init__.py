@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from familyseer.schedulers.base import Objective, TaskScheduler, TaskState, similarity_label, weighted_sum
+from familyseer.schedulers.family_gradient import FamilyGradientScheduler
 from familyseer.schedulers.gradient import GradientScheduler
 from familyseer.schedulers.round_robin import RoundRobinScheduler
 
 __all__ = [
+    "FamilyGradientScheduler",
     "GradientScheduler",
     "Objective",
     "RoundRobinScheduler",

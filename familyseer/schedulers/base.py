@@ -70,6 +70,8 @@ class TaskState:
         `rounds` and `trials` after the round that found it; 0 while there is none.
     history
         `best_cost` after each round.
+    seconds
+        What building and running its candidates took in all, after each round; empty when unknown.
     alive
         Whether it may be chosen.
     confidence
@@ -85,6 +87,7 @@ class TaskState:
     best_round: int = 0
     best_trial: int = 0
     history: tuple[float, ...] = ()
+    seconds: tuple[float, ...] = ()
     alive: bool = True
     confidence: Confidence = _UNKNOWN
 
@@ -92,6 +95,10 @@ class TaskState:
         if len(self.history) != self.rounds:
             raise InvalidInputError(
                 f"`history` must have one cost per round; got {len(self.history)} for {self.rounds} rounds"
+            )
+        if len(self.seconds) not in (0, self.rounds):
+            raise InvalidInputError(
+                f"`seconds` must have one number per round, or none; got {len(self.seconds)} for {self.rounds} rounds"
             )
 
     @property
@@ -114,6 +121,7 @@ class TaskState:
         best = min((result.cost for result in results if is_valid_cost(result.cost)), default=INVALID_COST)
         rounds, trials, better = self.rounds + 1, self.trials + len(results), best < self.best_cost
         best_cost = best if better else self.best_cost
+        spent = (self.seconds[-1] if self.seconds else 0.0) + sum(result.all_cost for result in results)
         return replace(
             self,
             rounds=rounds,
@@ -122,6 +130,7 @@ class TaskState:
             best_round=rounds if better else self.best_round,
             best_trial=trials if better else self.best_trial,
             history=(*self.history, best_cost),
+            seconds=(*self.seconds, spent) if len(self.seconds) == self.rounds else (),
         )
 
 
@@ -226,6 +235,10 @@ class TaskScheduler(ABC):
         if waiting:
             return min(waiting, key=lambda index: states[index].rounds)
         return self._choose(states, live)
+
+    def round_size(self, states: Sequence[TaskState], index: int, most: int) -> int:
+        """Return how many candidates of task `index` to measure next, at least one and at most `most`; this many by default."""
+        return most
 
     def observe(self, states: Sequence[TaskState], index: int) -> None:
         """Learn that task `index` has been tuned for a round; `states` are those after it. Does nothing by default."""

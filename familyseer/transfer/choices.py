@@ -11,7 +11,7 @@ import numpy as np
 
 from familyseer.transfer.factors import Factors, kept, moved, prime_factors, scaled
 
-__all__ = ["Choice", "Choices", "Option", "Tile", "distance", "fits", "neighbours", "transferred"]
+__all__ = ["Choice", "Choices", "Option", "Tile", "distance", "fits", "inner_tile", "neighbours", "transferred"]
 
 _OPTION_SHARE = 0.2  # of jitters; the rest moves a divisor
 _FUTILE = 20  # draws in vain after which a donor has nothing more to give
@@ -45,6 +45,21 @@ Choices = tuple[Choice, ...]
 def fits(donor: Sequence[Choice], own: Sequence[Choice]) -> bool:
     """Return whether two sketches leave the same kinds of choices open, so that one's can be made in the other."""
     return [_kind(choice) for choice in donor] == [_kind(choice) for choice in own]
+
+
+def inner_tile(choices: Sequence[Choice]) -> tuple[int, ...]:
+    """Return the innermost factors of the loops that are tiled most often: what fills registers and vectors.
+
+    Schedules that share them tend to be about as fast as each other can become, so they tell what has been explored.
+
+    Examples
+    --------
+    >>> inner_tile([Tile((4, 2, 1, 8)), Tile((7, 1, 1, 14)), Tile((16, 3)), Option(1, 4)])
+    (8, 14)
+    """
+    tiles = [choice.factors for choice in choices if isinstance(choice, Tile)]
+    levels = max(map(len, tiles), default=0)
+    return tuple(factors[-1] for factors in tiles if len(factors) == levels)
 
 
 def _kind(choice: Choice) -> tuple[str, int]:

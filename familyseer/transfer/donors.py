@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from itertools import islice
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from familyseer.task import TaskKey
-from familyseer.transfer.choices import Choices, distance, fits, transferred
+from familyseer.transfer.choices import Choices, distance, fits, inner_tile, neighbours, transferred
 
 __all__ = ["Donor", "DonorPool", "Seed", "Sketch"]
 
-_PER_TASK = 4  # schedules that a task can give
-_TOLERANCE = 1.25  # how much slower than a task's best one of them may be
+_PER_TASK = 4  # schedules that a task can give, each with another inner tile
+_TOLERANCE = 1.5  # how much slower than a task's best one of them may be
 _DONOR_TASKS = 4  # nearest tasks that a task takes from
 
 
@@ -59,8 +60,7 @@ class _Match:
     task: TaskKey
     related: bool
     distance: float
-    sketch: int
-    donors: Sequence[Donor]
+    donors: Sequence[tuple[Donor, int]]
 
 
 @dataclass(slots=True)
@@ -73,13 +73,12 @@ class DonorPool:
     _best: dict[TaskKey, list[Donor]] = field(default_factory=dict)
 
     def add(self, task: TaskKey, donors: Sequence[Donor]) -> None:
-        """Take note of measured schedules of a task."""
-        known = {donor.sketch: donor for donor in sorted(donors, key=lambda donor: -donor.cost)}
-        for donor in self._best.get(task, ()):
-            if donor.sketch not in known or donor.cost <= known[donor.sketch].cost:
-                known[donor.sketch] = donor
-        ranked = sorted(known.values(), key=lambda donor: (donor.cost, repr(donor.sketch.choices)))
-        self._best[task] = ranked[:_PER_TASK]
+        """Take note of measured schedules of a task: the best ones with different inner tiles are kept."""
+        ranked = sorted([*self._best.get(task, ()), *donors], key=lambda donor: (donor.cost, repr(donor.sketch)))
+        kept: dict[Any, Donor] = {}
+        for donor in ranked:
+            kept.setdefault((donor.sketch.form, inner_tile(donor.sketch.choices)), donor)
+        self._best[task] = list(kept.values())[:_PER_TASK]
 
     def best(self) -> Mapping[TaskKey, Sequence[Donor]]:
         """Return what each task could give, fastest first."""
@@ -97,12 +96,14 @@ class DonorPool:
         """Return up to `count` different seeds for a task.
 
         Donors are the best of the four nearest tasks with a sketch that leaves the same choices open: relatives before
-        others, then by the distance of their shapes. They take turns, the nearest one first.
+        others, then by the distance of their shapes. A task that has schedules of its own starts from the steps that lead
+        away from its best, too (`familyseer.transfer.choices.neighbours`). All take turns, own steps first, then the
+        nearest donor.
 
         Parameters
         ----------
         task
-            Whose seeds; its own schedules are no donors.
+            Whose seeds.
         sketches
             Those of the task, with any choices.
         count
@@ -112,13 +113,23 @@ class DonorPool:
         rng
             See `familyseer.transfer.choices.transferred`.
         """
-        streams = [
-            _stream(match, donor, sketches[match.sketch], rng)
+        streams = [self._own_steps(task, sketches, rng)]
+        streams += [
+            _stream(match.task, donor, place, sketches[place], rng)
             for rank in range(_PER_TASK)
             for match in self._matches(task, sketches, relatives)
-            for donor in match.donors[rank : rank + 1]
+            for donor, place in match.donors[rank : rank + 1]
         ]
         return list(islice(_distinct(_in_turns(streams)), count))
+
+    def _own_steps(self, task: TaskKey, sketches: Sequence[Sketch], rng: np.random.Generator) -> Iterator[Seed]:
+        """Give the neighbours of a task's best schedule in random order."""
+        own = self._best.get(task, [])
+        position = _closest(own[0].sketch, sketches) if own else None
+        if position is not None:
+            steps = neighbours(own[0].sketch.choices)
+            for i in rng.permutation(len(steps)):
+                yield Seed(position, steps[i], task)
 
     def _matches(self, task: TaskKey, sketches: Sequence[Sketch], relatives: Collection[TaskKey]) -> list[_Match]:
         found = []
@@ -127,13 +138,13 @@ class DonorPool:
             position = _closest(best.sketch, sketches) if other != task else None
             if position is None:
                 continue
-            alike = [
-                donor
-                for donor in donors
-                if donor.sketch.form == best.sketch.form and donor.cost <= _TOLERANCE * best.cost
-            ]
             away = distance(best.sketch.choices, sketches[position].choices)
-            found.append(_Match(task=other, related=other in relatives, distance=away, sketch=position, donors=alike))
+            good = [
+                (donor, place)
+                for donor in donors
+                if donor.cost <= _TOLERANCE * best.cost and (place := _closest(donor.sketch, sketches)) is not None
+            ]
+            found.append(_Match(task=other, related=other in relatives, distance=away, donors=good))
         return sorted(found, key=lambda match: (not match.related, match.distance, match.task))[:_DONOR_TASKS]
 
 
@@ -144,9 +155,9 @@ def _closest(donor: Sketch, sketches: Sequence[Sketch]) -> int | None:
     return max(fitting, key=lambda i: likeness[i], default=None)
 
 
-def _stream(match: _Match, donor: Donor, own: Sketch, rng: np.random.Generator) -> Iterator[Seed]:
+def _stream(task: TaskKey, donor: Donor, place: int, own: Sketch, rng: np.random.Generator) -> Iterator[Seed]:
     for choices in transferred(donor.sketch.choices, own.choices, rng):
-        yield Seed(match.sketch, choices, match.task)
+        yield Seed(place, choices, task)
 
 
 def _in_turns(streams: Sequence[Iterator[Seed]]) -> Iterator[Seed]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from dataclasses import replace
 
 import numpy as np
 import psutil
@@ -17,11 +18,12 @@ from tvm import te
 
 from familyseer.errors import EnvironmentFailure, InvalidInputError, UnsupportedError
 from familyseer.measure import MeasureErrorNo
+from familyseer.meta_schedule import timing
 from familyseer.meta_schedule.builder import LocalBuilder, build_candidate, links_here
 from familyseer.meta_schedule.failures import first_lines
 from familyseer.meta_schedule.measurer import ProgramMeasurer
 from familyseer.meta_schedule.runner import LocalRunner, concurrent_builds, visible_devices
-from familyseer.meta_schedule.timing import EvaluatorSettings, repeat_costs
+from familyseer.meta_schedule.timing import EvaluatorSettings, Rivals, repeat_costs, time_among
 from tests.meta_schedule.measuring import (
     ABORT,
     EXIT,
@@ -295,6 +297,55 @@ class TestSchedule:
 
         assert calls == [3, 2]
 
+    @pytest.mark.parametrize(
+        ("latency", "limit", "calls", "costs"),
+        [
+            (0.024, 0.020, [1], [0.024]),
+            (0.024, 0.025, [1, 4, 1, 4], [0.024, 0.024]),
+            (0.001, 0.0009, [1, 10], [0.001]),
+            (0.001, 0.0011, [1, 10, 90, 1, 10, 90], [0.001, 0.001]),
+        ],
+    )
+    def test_a_hopeless_candidate_is_not_timed_on(self, latency, limit, calls, costs):
+        """Above the limit after 10 ms, or after one run that took longer, it is neither timed on nor repeated."""
+        made = []
+        settings = EvaluatorSettings(number=3, repeat=2, min_repeat_ms=100)
+        found = repeat_costs(lambda n: (made.append(n), n * latency)[1], settings, limit)
+
+        assert made == calls
+        assert found == pytest.approx(costs)
+
+    def test_candidates_of_one_task_are_told_of_each_other(self, monkeypatch):
+        """The best that was sent or seen counts, for each task by itself; without rivals nothing is remembered."""
+        monkeypatch.setattr(timing, "_bests", {})
+        told = []
+
+        def timed(rivals, *costs):
+            assert time_among(rivals, lambda best: (told.append(best), list(costs))[1]) == list(costs)
+
+        infinite = float("inf")
+        timed(Rivals("a", infinite), 3.0, 4.0, 5.0)
+        timed(Rivals("a", infinite), 9.0)
+        timed(Rivals("b", infinite), 7.0)
+        timed(Rivals("a", 2.0), 1.0)
+        timed(Rivals("a", 2.0), 2.0)
+        timed(None, 0.5)
+        timed(Rivals("a", infinite), 2.0)
+
+        assert told == [infinite, 4.0, infinite, 2.0, 1.0, infinite, 1.0]
+
+    def test_who_is_far_slower_than_the_best_is_timed_briefly(self):
+        """A hundredth of the time, and still a latency; patience without limit times it like any other."""
+        slow = replace(request(matmul()), best=1e-9)
+        seconds = {}
+        for patience in (1.3, float("inf")):
+            runner = LocalRunner(number=1, repeat=5, min_repeat_ms=200, patience=patience)
+            with ProgramMeasurer(LocalBuilder(), runner, verbose=0) as measurer:
+                (result,) = measurer.measure([slow])
+                seconds[patience] = result.run_seconds
+                assert len(result.costs) == (1 if patience == 1.3 else 5)
+        assert seconds[1.3] < 0.5 < 1 <= seconds[float("inf")]
+
 
 def slow_build(output, objects, **options):
     """Take half a second more than need be."""
@@ -318,6 +369,7 @@ class TestOptions:
             (LocalRunner, {"min_repeat_ms": -1}, r"`min_repeat_ms` must be a number ≥ 0; got -1"),
             (LocalRunner, {"cooldown_interval": "x"}, r"`cooldown_interval` must be a number ≥ 0; got 'x'"),
             (LocalRunner, {"device": -1}, r"`device` must be an integer ≥ 0; got -1"),
+            (LocalRunner, {"patience": 0.5}, r"`patience` must be a number ≥ 1, inf for no limit; got 0.5"),
             (LocalRunner, {"timeout": float("nan")}, r"`timeout` must be a number > 0; got nan"),
         ],
     )
@@ -331,8 +383,8 @@ class TestOptions:
         builder, runner = LocalBuilder(7, 3, "default"), LocalRunner(5, 4, 2, 50, 0.5, False, 0)
         assert (builder.timeout, builder.n_parallel) == (7, 3)
         assert (LocalBuilder().timeout, LocalBuilder().n_parallel) == (15, os.cpu_count())
-        assert (LocalRunner().timeout, LocalRunner().settings) == (10, EvaluatorSettings())
-        assert runner.settings == EvaluatorSettings(number=4, repeat=2, min_repeat_ms=50, cooldown_s=0.5)
+        assert (LocalRunner().timeout, LocalRunner().settings) == (10, EvaluatorSettings(patience=1.3))
+        assert runner.settings == EvaluatorSettings(number=4, repeat=2, min_repeat_ms=50, cooldown_s=0.5, patience=1.3)
 
     @pytest.mark.parametrize("build_func", ["no such", 3])
     def test_refuses_a_build_function_by_name(self, build_func):

@@ -140,7 +140,7 @@ def test_listens_on_loopback_only(context):
 
 def test_context_has_the_defaults_of_ansor(context):
     """The context's runner does not stretch repeats unless it is told to."""
-    assert context.runner.settings == EvaluatorSettings(number=1, repeat=2, min_repeat_ms=0)
+    assert context.runner.settings == EvaluatorSettings(number=1, repeat=2, min_repeat_ms=0, patience=1.3)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tvm import te
 
-from familyseer.cost_model import ModelBank, XGBCostModel
+from familyseer.cost_model import ModelBank, RandomCostModel, XGBCostModel
 from familyseer.errors import InvalidInputError, UnsupportedError
 from familyseer.measure import MeasureErrorNo, MeasureResult
 from familyseer.meta_schedule.measure_record import MeasureInput, State
@@ -21,6 +21,7 @@ from familyseer.meta_schedule.traces import trace_json
 from familyseer.meta_schedule.transfer import sketch_of, with_choices
 from familyseer.records import MeasureRecord, canonical_json
 from familyseer.transfer import neighbours
+from familyseer.transfer.choices import inner_tile
 
 TARGET = {"kind": "llvm", "num-cores": 2}
 QUICK = {"evolutionary_search_population": 16, "evolutionary_search_num_iters": 1}
@@ -183,15 +184,16 @@ def test_seeds_join_the_population(task):
             return [*(with_choices(sketches[0], chosen) for chosen in neighbours(choices)[:count]), NOWHERE]
 
     policy = FamilySketchPolicy(task, trained_model(task), seeds=Source(), params=QUICK)
-    space = policy._space(policy.params.evolution(8))
+    space = policy._space(8)
     sketches = [canonical_json(trace_json(sketch)) for sketch in space.sketches]
-    expected = {module_hash(schedule) for schedule in space.finish(Source().seeds_for(None, sketches, 8, None))}
+    expected = {module_hash(schedule) for schedule in space.finish(Source().seeds_for(None, sketches, 64, None))}
     population = [module_hash(schedule) for schedule in policy.sample_initial_population()]
 
-    assert asked == [8, 8]
-    assert 4 <= len(expected) <= 8
-    assert set(population[: len(expected)]) == expected
-    assert len(population) > len(expected)
+    assert asked == [64, 64]
+    assert len(expected) > 8
+    assert len(population) == 16
+    assert set(population[:8]) <= expected
+    assert not set(population[8:]) & expected
 
 
 def test_a_round_measures_the_seeds_that_the_model_likes_best(task):
@@ -204,11 +206,23 @@ def test_a_round_measures_the_seeds_that_the_model_likes_best(task):
 
     policy = FamilySketchPolicy(task, model, seeds=Source(), params=QUICK)
     for share in (4, 1):
-        seeds = [module_hash(schedule) for schedule in policy._seeds(policy._space(policy.params.evolution(8)), 16)]
+        seeds = [module_hash(schedule) for schedule in policy._seeds(policy._space(8), 8)]
         picked = [module_hash(schedule) for schedule in policy.propose(8)]
         assert picked[:share] == seeds[:share]
         assert len(set(picked)) == 8
         policy.continue_search_one_round(8, PretendMeasurer())
+
+
+def test_one_inner_tile_does_not_fill_a_round(task):
+    """Two of a kind come early, the others after everything else, and none is lost."""
+    policy = FamilySketchPolicy(task, RandomCostModel(), params=QUICK)
+    schedules = policy._space(8).sample(48)
+    varied = policy._varied(schedules, 8)
+    tiles = [inner_tile(sketch_of(canonical_json(trace_json(schedule))).choices) for schedule in varied]
+
+    assert sorted(map(module_hash, varied)) == sorted(map(module_hash, schedules))
+    assert policy._varied(schedules[:1] * 5 + schedules[1:2], 8)[:3] == [schedules[0], schedules[0], schedules[1]]
+    assert len(set(tiles[:8])) >= 4
 
 
 def test_what_a_log_holds_is_taken_over(task, tmp_path):

@@ -18,6 +18,7 @@ from familyseer.meta_schedule.workload import (
     core_operator,
     flops_of,
     normalize,
+    shape_of,
     structure_of,
     workload_key,
 )
@@ -181,6 +182,13 @@ OPERATORS = {
 def test_core_operator(make, operator):
     """The heaviest block decides what a workload is."""
     assert core_operator(blocks_of(module(make()))) == operator
+
+
+def test_the_shape_is_that_of_the_heaviest_block():
+    """Spatial loops before reductions, whatever is fused to them; nothing of nothing."""
+    assert shape_of(blocks_of(module(conv2d_bias_relu()))) == (1, 16, 14, 14, 8, 3, 3)
+    assert shape_of(blocks_of(module(dense(4)))) == (4, 8, 32)
+    assert shape_of([]) == ()
 
 
 def test_core_operator_of_nothing():

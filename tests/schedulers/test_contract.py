@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from familyseer.errors import InvalidInputError
-from familyseer.schedulers import GradientScheduler, RoundRobinScheduler, weighted_sum
+from familyseer.schedulers import FamilyGradientScheduler, GradientScheduler, RoundRobinScheduler, weighted_sum
 from tests.schedulers.states import FAILED, task_states, tuned
 
 SCHEDULERS = {
@@ -19,6 +19,7 @@ SCHEDULERS = {
     "gradient_weighted": lambda num_tasks: GradientScheduler(
         weighted_sum(range(num_tasks)), rng=np.random.default_rng(7)
     ),
+    "family_gradient": lambda num_tasks: FamilyGradientScheduler(sum, rng=np.random.default_rng(7)),
     "gradient_maximum": lambda num_tasks: GradientScheduler(max, rng=np.random.default_rng(7)),
 }
 

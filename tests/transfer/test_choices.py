@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from familyseer.transfer.choices import Option, Tile, distance, fits, neighbours, transferred
+from familyseer.transfer.choices import Option, Tile, distance, fits, inner_tile, neighbours, transferred
 
 tiles = st.lists(st.integers(1, 8), min_size=1, max_size=4).map(lambda factors: Tile(tuple(factors)))
 options = st.integers(1, 5).flatmap(lambda of: st.builds(Option, st.integers(0, of - 1), st.just(of)))
@@ -97,6 +97,19 @@ def test_a_prime_extent_is_moved_as_a_whole():
 def test_what_fits(donor, own, expected):
     """Levels and numbers of options must agree, extents and what was chosen need not."""
     assert fits(donor, own) is expected
+
+
+@pytest.mark.parametrize(
+    ("choices", "expected"),
+    [
+        ((Tile((4, 2, 8)), Tile((16, 2)), Option(1, 3), Tile((1, 7, 1))), (8, 1)),
+        ((Tile((4,)), Tile((9,))), (4, 9)),
+        ((Option(0, 2),), ()),
+    ],
+)
+def test_inner_tiles_are_those_of_the_loops_tiled_most(choices, expected):
+    """Reductions, tiled less often, and options do not count."""
+    assert inner_tile(choices) == expected
 
 
 def test_neighbours_are_one_step_away():

@@ -43,12 +43,15 @@ def test_relatives_come_before_nearer_shapes():
     assert [seed.donor for seed in seeds(pool, [sketch(64, 1)], 2, relatives={"sister"})] == ["sister", "near"]
 
 
-def test_own_schedules_are_no_donors():
-    """A task learns nothing new from itself."""
+def test_own_schedules_give_the_steps_away_from_the_best():
+    """Every second seed is one step from the task's own best, until there are no more."""
     pool = DonorPool()
-    pool.add("own", [Donor(1.0, sketch(32, 2))])
+    pool.add("own", [Donor(1.0, sketch(32, 2)), Donor(1.1, sketch(1, 64))])
+    steps = {(Tile((16, 4)), 0), (Tile((64, 1)), 0), (Tile((32, 2)), 1)}
 
-    assert seeds(pool, [sketch(64, 1)], 4) == []
+    assert {(s.choices[0], s.choices[1].index) for s in seeds(pool, [sketch(64, 1)], 9)} == steps
+    pool.add("other", [Donor(1.0, sketch(1, 4, option=2))])
+    assert [seed.donor for seed in seeds(pool, [sketch(64, 1)], 4)] == ["own", "other", "own", "other"]
 
 
 def test_a_sketch_that_only_looks_alike_is_no_donor():
@@ -69,14 +72,25 @@ def test_the_sketch_that_is_treated_most_alike_is_taken():
 
 
 def test_slow_schedules_give_nothing():
-    """A quarter slower than a task's best is too slow; four are kept at most."""
+    """Half as slow again as a task's best is too slow."""
     pool = DonorPool()
-    pool.add("other", [Donor(1.0, sketch(4, 1)), Donor(1.2, sketch(1, 4)), Donor(1.3, sketch(2, 2))])
+    pool.add("other", [Donor(1.0, sketch(4, 1)), Donor(1.4, sketch(1, 4)), Donor(1.6, sketch(2, 2))])
 
-    found = seeds(pool, [sketch(4, 1)], 2)
-    assert [seed.choices[0] for seed in found] == [Tile((4, 1)), Tile((1, 4))]
-    pool.add("other", [Donor(1.0 + i / 100, sketch(8, 1 + i)) for i in range(9)])
-    assert [donor.cost for donor in pool.best()["other"]] == [1.0, 1.0, 1.01, 1.02]
+    assert [seed.choices[0] for seed in seeds(pool, [sketch(4, 1)], 2)] == [Tile((4, 1)), Tile((1, 4))]
+    assert Tile((2, 2)) not in [seed.choices[0] for seed in seeds(pool, [sketch(4, 1)], 2)]
+
+
+def test_a_task_gives_schedules_that_differ_where_it_matters():
+    """Of those with one inner tile the fastest, and four in all."""
+    pool = DonorPool()
+    pool.add("other", [Donor(1.0 + i / 10, sketch(8 - i, 1 + i // 2)) for i in range(12)])
+
+    assert [(donor.cost, donor.sketch.choices[0].factors[-1]) for donor in pool.best()["other"]] == [
+        (1.0, 1),
+        (1.2, 2),
+        (1.4, 3),
+        (1.6, 4),
+    ]
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])

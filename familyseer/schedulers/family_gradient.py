@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tune what its relatives learn from first, then where the objective is expected to fall fastest per second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from familyseer.ledger import whole_number
+from familyseer.schedulers.base import TaskState, is_valid_cost
+from familyseer.schedulers.gradient import GradientScheduler
+from familyseer.task import TaskKey
+
+__all__ = ["FamilyGradientScheduler"]
+
+_TURNS = 16  # rounds per task after which one that had none is given one
+_SEARCH_SECONDS = 1.0  # that a round takes beside building and running its candidates
+
+
+class FamilyGradientScheduler(GradientScheduler):
+    """Ansor's gradient, with three changes for tasks that are relatives.
+
+    Priors come first, so that all others can start from what was found there. A round counts by the seconds that building
+    and running its candidates took: for a task with latency g after S seconds, whose slope of the objective is f', the
+    expected change per second is
+
+        f' · (alpha · (g(S) − g(S − window)) / seconds of the window + (1 − alpha) · min(−g / S, (beta · FLOPs / fastest − g) / r))
+
+    where `r` is the mean of the task's seconds per round. And no task waits for ever: one that had no round for as long as
+    all tasks could have had 16 gets the next. Those seconds are part of the measurements, so that a resumed run decides as
+    an uninterrupted one.
+
+    Parameters
+    ----------
+    priors
+        Tasks to tune first, in this order, and the rounds that each gets before any other task has one.
+    few
+        Trials of a round of a task whose relatives have taught the model; those of priors are as large as may be.
+    objective, rng, **options
+        As for `GradientScheduler`.
+    """
+
+    def __init__(
+        self,
+        objective: Callable[[list[float]], object],
+        *,
+        rng: np.random.Generator,
+        priors: Sequence[tuple[TaskKey, int]] = (),
+        few: int = 8,
+        **options: Any,
+    ) -> None:
+        super().__init__(objective, rng=rng, **options)
+        self._priors: Mapping[TaskKey, int] = dict(priors)
+        self._few = whole_number("few", few, at_least=1)
+        self._turn = 0
+        self._last_turn: dict[TaskKey, int] = {}
+
+    def next_task(self, states: Sequence[TaskState]) -> int:
+        """Return the index of the task to tune next: priors, then tasks due a warm-up round, then by the gradient."""
+        index_of = {state.key: index for index, state in enumerate(states) if state.alive}
+        for key, rounds in self._priors.items():
+            if key in index_of and states[index_of[key]].rounds < rounds:
+                return index_of[key]
+        return super().next_task(states)
+
+    def round_size(self, states: Sequence[TaskState], index: int, most: int) -> int:
+        """Return `few` once the model has been judged, which is when it guides the search; before, and for priors, `most`."""
+        state = states[index]
+        exploring = state.rounds < self._priors.get(state.key, 0) or not state.confidence.batches
+        return most if exploring else min(most, self._few)
+
+    def observe(self, states: Sequence[TaskState], index: int) -> None:
+        """Take note of whose turn it was."""
+        super().observe(states, index)
+        self._turn += 1
+        self._last_turn[states[index].key] = self._turn
+
+    def _choose(self, states: Sequence[TaskState], live: Sequence[int]) -> int:
+        waited = {i: self._turn - self._last_turn.get(states[i].key, self._turn) for i in live}
+        longest = max(live, key=lambda i: waited[i])
+        return longest if waited[longest] > _TURNS * len(live) else super()._choose(states, live)
+
+    def _backward(self, state: TaskState) -> float:
+        start = state.rounds - 1 - self._window
+        if start < 0 or not is_valid_cost(state.history[start]):
+            return 0.0
+        return (state.history[-1] - state.history[start]) / (_spent(state, -1) - _spent(state, start))
+
+    def _forward(self, states: Sequence[TaskState], index: int) -> float:
+        state = states[index]
+        spent = _spent(state, -1)
+        bound = -state.best_cost / spent
+        similar = self._similar(states, state)
+        if len(similar) > 1 and state.flops > 0:
+            reachable = self._beta * state.flops / max(other.speed for other in similar)
+            bound = min(bound, (reachable - state.best_cost) / (spent / state.rounds))
+        return bound
+
+
+def _spent(state: TaskState, position: int) -> float:
+    """Return the seconds that a task had been given after a round; where they are not known, each round counts as one."""
+    rounds = range(1, state.rounds + 1)[position]
+    return state.seconds[position] + _SEARCH_SECONDS * rounds if state.seconds else float(rounds)

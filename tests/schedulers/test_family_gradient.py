@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Priors first, gain per second, small rounds, and nobody waits for ever."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from familyseer.measure import MeasureResult
+from familyseer.metrics import Confidence
+from familyseer.schedulers import FamilyGradientScheduler, TaskState
+from tests.schedulers.states import tuned
+
+TRUSTED = Confidence(batches=3, rank_correlation=0.5, top_quality=0.9)
+
+
+def scheduler(objective=sum, **options) -> FamilyGradientScheduler:
+    """Return a scheduler of the sum of latencies."""
+    return FamilyGradientScheduler(objective, rng=np.random.default_rng(7), **options)
+
+
+def test_priors_come_first_and_have_their_rounds():
+    """In the order of the priors, before any other task has a round."""
+    states = [tuned("a"), tuned("b", 0.1), tuned("c"), tuned("d", 0.1, 0.1)]
+    priors = [("d", 2), ("b", 2), ("c", 1), ("nobody", 4)]
+
+    assert scheduler(priors=priors).next_task(states) == 1
+    states[1] = tuned("b", 0.1, 0.1)
+    assert scheduler(priors=priors).next_task(states) == 2
+    states[2] = tuned("c", 0.1)
+    assert scheduler(priors=priors).next_task(states) == 0
+
+
+def test_a_retired_prior_is_passed_over():
+    """A space that was explored has no further round."""
+    assert scheduler(priors=[("a", 3)]).next_task([tuned("a", 0.1, alive=False), tuned("b")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "rounds", "confidence", "expected"),
+    [
+        ("a", 0, Confidence(), 64),
+        ("a", 2, TRUSTED, 64),
+        ("a", 3, TRUSTED, 8),
+        ("b", 0, Confidence(), 64),
+        ("b", 0, TRUSTED, 8),
+        ("b", 4, TRUSTED, 8),
+    ],
+)
+def test_rounds_are_small_where_relatives_have_taught_the_model(key, rounds, confidence, expected):
+    """Priors explore; so does everyone while nothing is known of the model."""
+    state = replace(tuned(key, *[0.1] * rounds), confidence=confidence)
+
+    assert scheduler(priors=[("a", 3)]).round_size([state], 0, 64) == expected
+    assert scheduler(priors=[("a", 3)]).round_size([state], 0, 5) == 5
+
+
+def test_seconds_count_and_not_rounds():
+    """Equal latencies after equal rounds: the task whose rounds took a fourth of the time is expected to gain more."""
+    states = [replace(tuned(key, 0.1, 0.1), seconds=(half, 2 * half)) for key, half in (("a", 7.0), ("b", 1.0))]
+    subject = scheduler(alpha=0.0)
+
+    assert subject.gradients(states) == pytest.approx([-0.1 / 16, -0.1 / 4])  # a second of search per round
+    assert subject.next_task(states) == 1
+
+
+def test_past_gains_count_per_second():
+    """From 200 to 100 ms in the three rounds of the window, which took 5 s with search."""
+    state = replace(tuned("a", 0.2, 0.2, 0.1, 0.1), seconds=(1.0, 2.0, 2.5, 3.0))
+
+    assert scheduler(alpha=1.0).gradients([state]) == pytest.approx([-0.1 / 5])
+
+
+def test_a_similar_faster_task_raises_the_outlook():
+    """Half of the similar task's speed is expected after one more round of 2 s."""
+    slow = replace(tuned("a", *[0.01] * 4, flops=2e9, similarity="conv2d_44"), seconds=(1.0, 2.0, 3.0, 4.0))
+    fast = replace(tuned("b", 0.002, flops=2e9, similarity="conv2d_44"), seconds=(1.0,))
+
+    assert scheduler(alpha=0.0).gradients([slow, fast]) == pytest.approx([-0.006 / 2, -0.002 / 2])
+
+
+def test_without_seconds_rounds_count():
+    """Old records do not say how long they took."""
+    assert scheduler(alpha=0.0).gradients([tuned("a", 0.1, 0.1)]) == pytest.approx([-0.05])
+
+
+def test_results_tell_their_seconds():
+    """A round adds what building and running its candidates took."""
+    results = [MeasureResult(costs=(0.1,), build_seconds=0.5, run_seconds=0.25)] * 2
+    once = TaskState(key="a").after_round(results)
+
+    assert once.seconds == (1.5,)
+    assert once.after_round(results[:1]).seconds == (1.5, 2.25)
+
+
+def test_no_task_waits_for_ever():
+    """A task a hundred thousand times faster than the others has a round whenever all could have had sixteen."""
+    subject = scheduler()
+    states = [tuned("slow", 10.0), tuned("slower", 20.0), tuned("fast", 1e-4)]
+    for index in range(3):
+        subject.observe(states, index)
+    turns = []
+    for _ in range(200):
+        index = subject.next_task(states)
+        states[index] = states[index].after_round([MeasureResult(costs=(states[index].best_cost,))])
+        subject.observe(states, index)
+        turns.append(index)
+
+    assert [turn for turn, index in enumerate(turns) if index == 2] == [49, 99, 149, 199]
+    assert Counter(turns).most_common(1)[0][0] == 1
