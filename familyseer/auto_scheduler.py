@@ -13,6 +13,7 @@ from familyseer.measure import MeasureErrorNo, MeasureResult
 from familyseer.meta_schedule.builder import LocalBuilder
 from familyseer.meta_schedule.callbacks import LogEstimatedLatency, PrintTableInfo, TaskSchedulerCallback
 from familyseer.meta_schedule.cost_model import RandomModel, XGBModel
+from familyseer.meta_schedule.family_policy import FamilySketchPolicy
 from familyseer.meta_schedule.measure_record import (
     MeasureCallback,
     MeasureInput,
@@ -28,7 +29,6 @@ from familyseer.meta_schedule.relax import ApplyHistoryBest, extract_tasks, is_a
 from familyseer.meta_schedule.rpc import LocalRPCMeasureContext, RPCRunner
 from familyseer.meta_schedule.runner import LocalRunner
 from familyseer.meta_schedule.search_policy import (
-    FamilySketchPolicy,
     PreloadMeasuredStates,
     SearchPolicy,
     SketchPolicy,

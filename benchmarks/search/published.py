@@ -16,7 +16,7 @@ from benchmarks.search.loop import Loop, described_tasks
 from benchmarks.search.ours import measurer_for
 from familyseer.cost_model import PackSumXGBModel
 from familyseer.ledger import Ledger
-from familyseer.meta_schedule.search_policy import FamilySketchPolicy
+from familyseer.meta_schedule.family_policy import FamilySketchPolicy
 
 __all__ = ["FORESEE_SHARE", "Published", "core_family"]
 

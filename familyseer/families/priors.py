@@ -12,26 +12,23 @@ from familyseer.task import Task, TaskKey
 __all__ = ["priors"]
 
 _UNLIKE = 20.0  # distance of shapes with different numbers of loops: a million times larger
-_MOST = 10  # members of a family that count
 
 
-def priors(tasks: Sequence[Task], partition: Partition) -> tuple[tuple[TaskKey, int], ...]:
-    """Return the most central task of each family and how many rounds it deserves before its relatives have any.
+def priors(tasks: Sequence[Task], partition: Partition) -> tuple[TaskKey, ...]:
+    """Return the most central task of each family, which is to be tuned first; large families come first.
 
     Central is the task with the lowest mean distance of shapes to the family, the first of equals: the Euclidean norm of
     the binary logarithms of the ratios of their loops' extents.
-    Half a round per relative, five at most (Jeong et al., OSDI 2025, give a prior one round per task, ten at most), and at
-    least one; large families come first.
 
     Examples
     --------
     >>> tasks = [Task(key=str(n), name="", operator="dense", shape=(n, 8)) for n in (1, 64, 8)]
     >>> priors(tasks, Partition.from_labels({"1": "d", "64": "d", "8": "d"}))
-    (('8', 1),)
+    ('8',)
     """
     shapes = {task.key: [log2(extent) for extent in task.shape] for task in tasks}
     families = sorted((members for _, members in partition.families), key=len, reverse=True)
-    return tuple((_central(members, shapes), max(1, min(len(members), _MOST) // 2)) for members in families)
+    return tuple(_central(members, shapes) for members in families)
 
 
 def _central(members: Sequence[TaskKey], shapes: dict[TaskKey, list[float]]) -> TaskKey:

@@ -12,9 +12,9 @@ from familyseer.cost_model import XGBCostModel
 from familyseer.errors import LogError
 from familyseer.families.keys import DEFAULT_POLICY, PolicyName
 from familyseer.families.learner import FamilyModel, family_model
+from familyseer.meta_schedule.family_policy import FamilySketchPolicy
 from familyseer.meta_schedule.measure_record import load_tasks
 from familyseer.meta_schedule.resume import recorded_rounds, restore_models
-from familyseer.meta_schedule.search_policy import FamilySketchPolicy
 from familyseer.records import LogContents, MeasureRecord, RecordLog, families_by, for_target
 from familyseer.report import FamilyMap, FamilyRow, family_map
 from familyseer.task import Task

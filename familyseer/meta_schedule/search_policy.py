@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import heapq
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -25,17 +24,13 @@ from familyseer.meta_schedule.measure_record import MeasureInput, State
 from familyseer.meta_schedule.measurer import MeasureRequest, ProgramMeasurer
 from familyseer.meta_schedule.search_params import SearchParams
 from familyseer.meta_schedule.search_task import SearchTask
-from familyseer.meta_schedule.seeds import NoSeeds, SeedSource
 from familyseer.meta_schedule.space import ScheduleSpace, extract_features, module_hash
 from familyseer.meta_schedule.target import usable_cores
-from familyseer.meta_schedule.traces import rebuild_schedule, trace_json
-from familyseer.meta_schedule.transfer import sketch_of
-from familyseer.records import MeasureRecord, RecordLog, canonical_json, for_target
+from familyseer.meta_schedule.traces import rebuild_schedule
+from familyseer.records import MeasureRecord, RecordLog, for_target
 from familyseer.task import Task, TaskKey
-from familyseer.transfer.choices import inner_tile
 
 __all__ = [
-    "FamilySketchPolicy",
     "PreloadMeasuredStates",
     "SearchPolicy",
     "SketchPolicy",
@@ -48,7 +43,6 @@ Batch = tuple[TaskKey, FeatureSet, np.ndarray]
 
 _REMEMBERED = 128  # traces of a task's best candidates, from which later populations grow
 _ATTEMPTS = 5  # how often a round that finds too few new candidates samples again
-_SEEDS = 64  # that the model ranks in a round
 _RELATIVES_ONLY_RANDOM = 0.25  # share of random candidates while only relatives' measurements guide the search
 
 
@@ -335,74 +329,6 @@ class SketchPolicy(SearchPolicy):
         self._remember(schedules, [record.trace for record, _ in pairs], [record.result for record, _ in pairs])
         costs = np.array([record.cost for record, _ in pairs])
         return [(self.described.key, self._features(schedules), costs)]
-
-
-class FamilySketchPolicy(SketchPolicy):
-    """A `SketchPolicy` of a task that has relatives.
-
-    Its cost model is the family's, so what a relative measured guides the first round already; and its population takes
-    in seeds, which come from relatives too.
-
-    Parameters
-    ----------
-    seeds
-        Where candidates other than sampled ones come from.
-    seed_population
-        Share of the population that comes from there; the rest, but for the best measured ones, is random.
-    seed_measurements
-        Shares of a round that go to the seeds that the model likes best, whatever evolution makes of them: in the first
-        round of the task, and later.
-    **options
-        As for `SketchPolicy`; ``program_cost_model`` is a `familyseer.cost_model.ModelBank`.
-    """
-
-    name = "sketch.xgb.family"
-
-    def __init__(
-        self,
-        task: SearchTask,
-        program_cost_model: Any = None,
-        *,
-        seeds: SeedSource | None = None,
-        seed_population: float = 0.5,
-        seed_measurements: tuple[float, float] = (0.5, 0.125),
-        **options: Any,
-    ) -> None:
-        self._seed_source: SeedSource = seeds or NoSeeds()
-        super().__init__(task, program_cost_model, **options)
-        self._seed_population, self._seed_measurements = seed_population, seed_measurements
-
-    def _seeds(self, space: ScheduleSpace, num_measure: int) -> list[Schedule]:
-        sketches = [canonical_json(trace_json(sketch)) for sketch in space.sketches]
-        rng = np.random.default_rng([self.seed, self.round])
-        count = max(_SEEDS, num_measure)
-        seeds = self._new(space.finish(self._seed_source.seeds_for(self.described, sketches, count, rng)), count, set())
-        if not seeds:
-            return []
-        scores = self._acquisition(self._features(seeds))
-        return [seeds[i] for i in np.argsort(-scores, kind="stable")]
-
-    def _varied(self, schedules: list[Schedule], num_measure: int) -> list[Schedule]:
-        """Put off schedules whose inner tile has been picked often enough."""
-        most = max(2, int(num_measure * self.params.inner_tile_share))
-        counts: Counter[Any] = Counter()
-        early: list[Schedule] = []
-        late: list[Schedule] = []
-        for schedule in schedules:
-            sketch = sketch_of(canonical_json(trace_json(schedule)))
-            tile = sketch and (sketch.form, inner_tile(sketch.choices))
-            counts[tile] += module_hash(schedule) not in self._measured
-            (late if tile and counts[tile] > most else early).append(schedule)
-        return early + late
-
-    def _seed_share(self) -> float:
-        first, later = self._seed_measurements
-        return later if self._own_samples else first
-
-    def _remember(self, schedules: Sequence[Schedule], traces: Sequence[str], results: Sequence[MeasureResult]) -> None:
-        super()._remember(schedules, traces, results)
-        valid = [(trace, result.cost) for trace, result in zip(traces, results, strict=True) if result.costs]
-        self._seed_source.learn(self.described, [trace for trace, _ in valid], [cost for _, cost in valid])
 
 
 def measure_request(key: str, task: SearchTask, schedule: Schedule, best: float | None = None) -> MeasureRequest:

@@ -24,9 +24,10 @@ from familyseer.families.tracking import PartitionChange
 from familyseer.ledger import Ledger
 from familyseer.measure import MeasureResult
 from familyseer.meta_schedule.callbacks import LogEstimatedLatency, PrintTableInfo, TaskSchedulerCallback
+from familyseer.meta_schedule.family_policy import FamilySketchPolicy
 from familyseer.meta_schedule.measurer import ProgramMeasurer
 from familyseer.meta_schedule.resume import recorded_rounds, restore_models
-from familyseer.meta_schedule.search_policy import FamilySketchPolicy, SearchPolicy, SketchPolicy
+from familyseer.meta_schedule.search_policy import SearchPolicy, SketchPolicy
 from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.meta_schedule.seeds import SeedSource
 from familyseer.meta_schedule.transfer import TransferSeeds

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,9 +22,10 @@ _SEARCH_SECONDS = 1.0  # that a round takes beside building and running its cand
 class FamilyGradientScheduler(GradientScheduler):
     """Ansor's gradient, with three changes for tasks that are relatives.
 
-    Priors come first, so that all others can start from what was found there. A round counts by the seconds that building
-    and running its candidates took: for a task with latency g after S seconds, whose slope of the objective is f', the
-    expected change per second is
+    Priors come first, with a round each, so that all others can start from what was found there. (More rounds for them,
+    half a round per relative as Jeong et al., OSDI 2025, have it, let the others wait too long.)
+    A round counts by the seconds that building and running its candidates took: for a task with latency g after S seconds,
+    whose slope of the objective is f', the expected change per second is
 
         f' · (alpha · (g(S) − g(S − window)) / seconds of the window + (1 − alpha) · min(−g / S, (beta · FLOPs / fastest − g) / r))
 
@@ -35,7 +36,7 @@ class FamilyGradientScheduler(GradientScheduler):
     Parameters
     ----------
     priors
-        Tasks to tune first, in this order, and the rounds that each gets before any other task has one.
+        Tasks to tune first, in this order.
     few
         Trials of a round of a task whose relatives have taught the model; those of priors are as large as may be.
     objective, rng, **options
@@ -47,12 +48,12 @@ class FamilyGradientScheduler(GradientScheduler):
         objective: Callable[[list[float]], object],
         *,
         rng: np.random.Generator,
-        priors: Sequence[tuple[TaskKey, int]] = (),
+        priors: Sequence[TaskKey] = (),
         few: int = 8,
         **options: Any,
     ) -> None:
         super().__init__(objective, rng=rng, **options)
-        self._priors: Mapping[TaskKey, int] = dict(priors)
+        self._priors = tuple(priors)
         self._few = whole_number("few", few, at_least=1)
         self._turn = 0
         self._last_turn: dict[TaskKey, int] = {}
@@ -60,15 +61,15 @@ class FamilyGradientScheduler(GradientScheduler):
     def next_task(self, states: Sequence[TaskState]) -> int:
         """Return the index of the task to tune next: priors, then tasks due a warm-up round, then by the gradient."""
         index_of = {state.key: index for index, state in enumerate(states) if state.alive}
-        for key, rounds in self._priors.items():
-            if key in index_of and states[index_of[key]].rounds < rounds:
+        for key in self._priors:
+            if key in index_of and not states[index_of[key]].rounds:
                 return index_of[key]
         return super().next_task(states)
 
     def round_size(self, states: Sequence[TaskState], index: int, most: int) -> int:
-        """Return `few` once the model has been judged, which is when it guides the search; before, and for priors, `most`."""
+        """Return `few` once the model has been judged; `most` before, and for a prior's first round."""
         state = states[index]
-        exploring = state.rounds < self._priors.get(state.key, 0) or not state.confidence.batches
+        exploring = (state.key in self._priors and not state.rounds) or not state.confidence.batches
         return most if exploring else min(most, self._few)
 
     def observe(self, states: Sequence[TaskState], index: int) -> None:

@@ -10,15 +10,16 @@ from tvm import te
 from familyseer.cost_model import ModelBank, RandomCostModel, XGBCostModel
 from familyseer.errors import InvalidInputError, UnsupportedError
 from familyseer.measure import MeasureErrorNo, MeasureResult
+from familyseer.meta_schedule.family_policy import FamilySketchPolicy
 from familyseer.meta_schedule.measure_record import MeasureInput, State
 from familyseer.meta_schedule.measurer import ProgramMeasurer
 from familyseer.meta_schedule.search_params import SearchParams
-from familyseer.meta_schedule.search_policy import FamilySketchPolicy, PreloadMeasuredStates, SketchPolicy
+from familyseer.meta_schedule.search_policy import PreloadMeasuredStates, SketchPolicy
 from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.meta_schedule.seeds import NoSeeds
 from familyseer.meta_schedule.space import Evolution, extract_features, module_hash
 from familyseer.meta_schedule.traces import trace_json
-from familyseer.meta_schedule.transfer import sketch_of, with_choices
+from familyseer.meta_schedule.transfer import TransferSeeds, sketch_of, with_choices
 from familyseer.records import MeasureRecord, canonical_json
 from familyseer.transfer import neighbours
 from familyseer.transfer.choices import inner_tile
@@ -211,6 +212,30 @@ def test_a_round_measures_the_seeds_that_the_model_likes_best(task):
         assert picked[:share] == seeds[:share]
         assert len(set(picked)) == 8
         policy.continue_search_one_round(8, PretendMeasurer())
+
+
+def test_a_resumed_family_proposes_what_the_interrupted_one_would_have(task):
+    """Models, donors and own bests come back from the records of all, in whatever order the tasks take them over."""
+    relative = SearchTask(func=matmul(64, 32, 96), target=TARGET)
+    members = [task, relative]
+
+    def family():
+        bank = ModelBank({t.task.key: "dense" for t in members}, lambda: XGBCostModel(min_samples=8), serve="shared")
+        seeds = TransferSeeds(bank.relatives)
+        return bank, [FamilySketchPolicy(t, bank, seeds=seeds, params=QUICK) for t in members]
+
+    _, policies = family()
+    rounds = []
+    for turn in (0, 1, 0, 1, 1):
+        inputs, results = policies[turn].continue_search_one_round(8, PretendMeasurer())
+        rounds.append((turn, recorded(policies[turn], inputs, results)))
+    bank, resumed = family()
+    bank.update_many([batch for turn, records in rounds for batch in resumed[turn].recall(records)])
+
+    for before, after in zip(policies, resumed, strict=True):
+        expected = [module_hash(schedule) for schedule in before.propose(8)]
+        assert [module_hash(schedule) for schedule in after.propose(8)] == expected
+        assert len(set(expected)) == 8
 
 
 def test_one_inner_tile_does_not_fill_a_round(task):

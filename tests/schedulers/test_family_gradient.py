@@ -22,29 +22,29 @@ def scheduler(objective=sum, **options) -> FamilyGradientScheduler:
     return FamilyGradientScheduler(objective, rng=np.random.default_rng(7), **options)
 
 
-def test_priors_come_first_and_have_their_rounds():
-    """In the order of the priors, before any other task has a round."""
-    states = [tuned("a"), tuned("b", 0.1), tuned("c"), tuned("d", 0.1, 0.1)]
-    priors = [("d", 2), ("b", 2), ("c", 1), ("nobody", 4)]
+def test_priors_come_first():
+    """In their order, a round each, before any other task has one."""
+    states = [tuned("a"), tuned("b"), tuned("c"), tuned("d", 0.1)]
+    priors = ["d", "b", "c", "nobody"]
 
     assert scheduler(priors=priors).next_task(states) == 1
-    states[1] = tuned("b", 0.1, 0.1)
+    states[1] = tuned("b", 0.1)
     assert scheduler(priors=priors).next_task(states) == 2
     states[2] = tuned("c", 0.1)
     assert scheduler(priors=priors).next_task(states) == 0
 
 
 def test_a_retired_prior_is_passed_over():
-    """A space that was explored has no further round."""
-    assert scheduler(priors=[("a", 3)]).next_task([tuned("a", 0.1, alive=False), tuned("b")]) == 1
+    """A space that holds nothing has no round."""
+    assert scheduler(priors=["a"]).next_task([tuned("a", alive=False), tuned("b")]) == 1
 
 
 @pytest.mark.parametrize(
     ("key", "rounds", "confidence", "expected"),
     [
         ("a", 0, Confidence(), 64),
-        ("a", 2, TRUSTED, 64),
-        ("a", 3, TRUSTED, 8),
+        ("a", 0, TRUSTED, 64),
+        ("a", 1, TRUSTED, 8),
         ("b", 0, Confidence(), 64),
         ("b", 0, TRUSTED, 8),
         ("b", 4, TRUSTED, 8),
@@ -54,8 +54,8 @@ def test_rounds_are_small_where_relatives_have_taught_the_model(key, rounds, con
     """Priors explore; so does everyone while nothing is known of the model."""
     state = replace(tuned(key, *[0.1] * rounds), confidence=confidence)
 
-    assert scheduler(priors=[("a", 3)]).round_size([state], 0, 64) == expected
-    assert scheduler(priors=[("a", 3)]).round_size([state], 0, 5) == 5
+    assert scheduler(priors=["a"]).round_size([state], 0, 64) == expected
+    assert scheduler(priors=["a"]).round_size([state], 0, 5) == 5
 
 
 def test_seconds_count_and_not_rounds():

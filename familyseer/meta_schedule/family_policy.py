@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The search policy of a task that has relatives: it starts from what they found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tvm.s_tir import Schedule
+
+from familyseer.measure import MeasureResult
+from familyseer.meta_schedule.search_policy import SketchPolicy
+from familyseer.meta_schedule.search_task import SearchTask
+from familyseer.meta_schedule.seeds import NoSeeds, SeedSource
+from familyseer.meta_schedule.space import ScheduleSpace, module_hash
+from familyseer.meta_schedule.traces import trace_json
+from familyseer.meta_schedule.transfer import sketch_of
+from familyseer.records import canonical_json
+from familyseer.transfer.choices import inner_tile
+
+__all__ = ["FamilySketchPolicy"]
+
+_SEEDS = 64  # that the model ranks in a round
+
+
+class FamilySketchPolicy(SketchPolicy):
+    """A `SketchPolicy` of a task that has relatives.
+
+    Its cost model is the family's, so what a relative measured guides the first round already; and its population takes
+    in seeds, which come from relatives too.
+
+    Parameters
+    ----------
+    seeds
+        Where candidates other than sampled ones come from.
+    seed_population
+        Share of the population that comes from there; the rest, but for the best measured ones, is random.
+    seed_measurements
+        Shares of a round that go to the seeds that the model likes best, whatever evolution makes of them: in the first
+        round of the task, and later.
+    **options
+        As for `SketchPolicy`; ``program_cost_model`` is a `familyseer.cost_model.ModelBank`.
+    """
+
+    name = "sketch.xgb.family"
+
+    def __init__(
+        self,
+        task: SearchTask,
+        program_cost_model: Any = None,
+        *,
+        seeds: SeedSource | None = None,
+        seed_population: float = 0.5,
+        seed_measurements: tuple[float, float] = (0.5, 0.125),
+        **options: Any,
+    ) -> None:
+        self._seed_source: SeedSource = seeds or NoSeeds()
+        super().__init__(task, program_cost_model, **options)
+        self._seed_population, self._seed_measurements = seed_population, seed_measurements
+
+    def _seeds(self, space: ScheduleSpace, num_measure: int) -> list[Schedule]:
+        sketches = [canonical_json(trace_json(sketch)) for sketch in space.sketches]
+        rng = np.random.default_rng([self.seed, self.round])
+        count = max(_SEEDS, num_measure)
+        seeds = self._new(space.finish(self._seed_source.seeds_for(self.described, sketches, count, rng)), count, set())
+        if not seeds:
+            return []
+        scores = self._acquisition(self._features(seeds))
+        return [seeds[i] for i in np.argsort(-scores, kind="stable")]
+
+    def _varied(self, schedules: list[Schedule], num_measure: int) -> list[Schedule]:
+        """Put off schedules whose inner tile has been picked often enough."""
+        most = max(2, int(num_measure * self.params.inner_tile_share))
+        counts: Counter[Any] = Counter()
+        early: list[Schedule] = []
+        late: list[Schedule] = []
+        for schedule in schedules:
+            sketch = sketch_of(canonical_json(trace_json(schedule)))
+            tile = sketch and (sketch.form, inner_tile(sketch.choices))
+            counts[tile] += module_hash(schedule) not in self._measured
+            (late if tile and counts[tile] > most else early).append(schedule)
+        return early + late
+
+    def _seed_share(self) -> float:
+        first, later = self._seed_measurements
+        return later if self._own_samples else first
+
+    def _remember(self, schedules: Sequence[Schedule], traces: Sequence[str], results: Sequence[MeasureResult]) -> None:
+        super()._remember(schedules, traces, results)
+        valid = [(trace, result.cost) for trace, result in zip(traces, results, strict=True) if result.costs]
+        self._seed_source.learn(self.described, [trace for trace, _ in valid], [cost for _, cost in valid])
