@@ -211,7 +211,7 @@ class LocalRPCMeasureContext:
 
     Parameters
     ----------
-    priority, n_parallel, timeout, number, repeat, min_repeat_ms, cooldown_interval, enable_cpu_cache_flush, device
+    priority, n_parallel, timeout, number, repeat, min_repeat_ms, cooldown_interval, enable_cpu_cache_flush, device, patience
         As for `RPCRunner`.
 
     Attributes
@@ -231,6 +231,8 @@ class LocalRPCMeasureContext:
         cooldown_interval: float = 0.0,
         enable_cpu_cache_flush: bool = False,
         device: int = 0,
+        *,
+        patience: float = 1.3,
     ) -> None:
         self._workers: list[Worker] = []
         try:
@@ -239,7 +241,9 @@ class LocalRPCMeasureContext:
             self._serve(Call(start_server, (self.tracker,)))
             self._await_server()
             options = (priority, n_parallel, timeout, number, repeat, min_repeat_ms, cooldown_interval)
-            self.runner = RPCRunner(self.tracker.key, "127.0.0.1", port, *options, enable_cpu_cache_flush, device)
+            self.runner = RPCRunner(
+                self.tracker.key, "127.0.0.1", port, *options, enable_cpu_cache_flush, device, patience=patience
+            )
         except BaseException:
             self.close()
             raise
