@@ -14,21 +14,20 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
 
 import numpy as np
 from tvm.s_tir import Schedule
 
 from benchmarks.search.job import Report, Work
-from benchmarks.search.loop import Loop, described_tasks
+from benchmarks.search.loop import ANY_TILES, Loop, described_tasks
 from benchmarks.search.ours import measurer_for
 from familyseer.cost_model import PackSumXGBModel
 from familyseer.ledger import Ledger
 from familyseer.meta_schedule.family_policy import FamilySketchPolicy
 from familyseer.meta_schedule.transfer import sketch_of, with_choices
-from familyseer.meta_schedule.workload import blocks_of
 from familyseer.task import Task
 from familyseer.transfer import Choices, Tile
+from familyseer.transfer.factors import divisors
 
 __all__ = ["Diffusion", "diffuse", "keep", "prior_of", "redraw", "scale"]
 
@@ -37,12 +36,8 @@ _DONORS = 2
 _GENERATIONS = 2
 
 
-def _divisors(number: int) -> list[int]:
-    return [d for d in range(1, number + 1) if number % d == 0]
-
-
 def _nearest_divisor(number: int, wanted: float) -> int:
-    return min(_divisors(number), key=lambda d: (abs(d - wanted), d))
+    return min(divisors(number), key=lambda d: (abs(d - wanted), d))
 
 
 def _fit(inner: Sequence[int], wanted: Sequence[float], extent: int) -> list[int]:
@@ -84,7 +79,7 @@ def redraw(factors: Sequence[int], extent: int, rng: np.random.Generator) -> lis
     """Draw all factors anew."""
     remaining, drawn = extent, []
     for _ in factors[1:]:
-        drawn.append(int(rng.choice(_divisors(remaining))))
+        drawn.append(int(rng.choice(divisors(remaining))))
         remaining //= drawn[-1]
     return [remaining, *(drawn[i] for i in rng.permutation(len(drawn)))]
 
@@ -118,11 +113,6 @@ def sketch_name(sketch: Schedule) -> str:
         f"{inst.kind.name}({inst.attrs[0]})" if inst.kind.name == "GetSBlock" else inst.kind.name
         for inst in sketch.trace.insts
     )
-
-
-def _shape(task: Any) -> list[int]:
-    heaviest = max(blocks_of(task.mod), key=lambda block: block.work)
-    return [*heaviest.spatial.values(), *heaviest.reduction.values()]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -184,12 +174,13 @@ class Diffusion:
         sibling_params = {
             "evolutionary_search_num_iters": _GENERATIONS,
             "evolutionary_search_population": max(64, 4 * job.per_round),
+            **ANY_TILES,
         }
         policies = [
             FamilySketchPolicy(
                 task,
                 model,
-                params=None if is_prior[i] else sibling_params,
+                params=ANY_TILES if is_prior[i] else sibling_params,
                 seeds=None if is_prior[i] else _DiffusedSeeds(of_task[i]),
                 seed_population=1.0,
                 seed_measurements=(0.0, 0.0),
@@ -227,6 +218,6 @@ class Diffusion:
             members[sketch_name(policy.generate_sketches()[0])].append(i)
         clusters = []
         for indices in members.values():
-            prior = indices[prior_of([_shape(work.tasks[i]) for i in indices])]
+            prior = indices[prior_of([described[i].shape for i in indices])]
             clusters.append(_Cluster(members=indices, prior=prior))
         return clusters

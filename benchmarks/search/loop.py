@@ -17,7 +17,11 @@ from familyseer.schedulers import GradientScheduler
 from familyseer.schedulers.base import ROUNDS_BEFORE_RETIREMENT, TaskState, similarity_label, weighted_sum
 from familyseer.task import Task
 
-__all__ = ["Loop", "described_tasks", "latency", "phase_seconds"]
+__all__ = ["ANY_TILES", "Loop", "described_tasks", "latency", "phase_seconds"]
+
+
+ANY_TILES = {"inner_tile_share": 1.0}
+"""Search parameters of the methods of others, which do not vary the inner tiles of a round."""
 
 
 def described_tasks(work: Work) -> list[Task]:

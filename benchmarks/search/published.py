@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 
 from benchmarks.search.job import Report, Work
-from benchmarks.search.loop import Loop, described_tasks
+from benchmarks.search.loop import ANY_TILES, Loop, described_tasks
 from benchmarks.search.ours import measurer_for
 from familyseer.cost_model import PackSumXGBModel
 from familyseer.ledger import Ledger
@@ -41,7 +41,9 @@ class Published:
             for name, size in sizes.items()
         }
         policies = [
-            FamilySketchPolicy(task, models[name], seed=work.job.seed, described=info, ledger=ledger, verbose=0)
+            FamilySketchPolicy(
+                task, models[name], params=ANY_TILES, seed=work.job.seed, described=info, ledger=ledger, verbose=0
+            )
             for task, info, name in zip(work.tasks, described, family, strict=True)
         ]
         with measurer_for(work) as measurer:

@@ -57,8 +57,8 @@ class FamilySketchPolicy(SketchPolicy):
         **options: Any,
     ) -> None:
         self._seed_source: SeedSource = seeds or NoSeeds()
-        super().__init__(task, program_cost_model, **options)
         self._seed_population, self._seed_measurements = seed_population, seed_measurements
+        super().__init__(task, program_cost_model, **options)
 
     def _seeds(self, space: ScheduleSpace, num_measure: int) -> list[Schedule]:
         sketches = [canonical_json(trace_json(sketch)) for sketch in space.sketches]

@@ -113,6 +113,7 @@ class SketchPolicy(SearchPolicy):
     """
 
     name = "sketch"
+    _seed_population = 0.0
 
     def __init__(
         self,
@@ -137,7 +138,6 @@ class SketchPolicy(SearchPolicy):
         self.name = name or self.name
         self.ledger = ledger or Ledger()
         self._threads = threads or usable_cores()
-        self._seed_population = 0.0
         self._measured: set[int] = set()
         self._best: list[tuple[float, int, str]] = []  # heap of (-cost, tie, trace)
         self._own_samples = 0

@@ -79,6 +79,7 @@ class ScheduleSpace:
     def __init__(
         self, mod: IRModule, target: Target, *, seed: int, islands: int = 1, evolution: Evolution = Evolution()
     ) -> None:
+        islands = _islands(islands, evolution)
         seeds = np.random.SeedSequence(seed).generate_state(islands).astype(np.int64) % (2**31 - 2) + 1
         self._contexts = [
             ms.TuneContext(
@@ -97,7 +98,7 @@ class ScheduleSpace:
 
     def search(self, evolution: Evolution) -> None:
         """Search as hard as `evolution` says from now on."""
-        islands = min(len(self._contexts), max(1, evolution.population // _SMALLEST_ISLAND))
+        islands = _islands(len(self._contexts), evolution)
         self._size = max(2, evolution.population // islands)
         self._strategies = [self._strategy(context, evolution) for context in self._contexts[:islands]]
 
@@ -162,6 +163,11 @@ class ScheduleSpace:
     def _fill(self, island: Sequence[Schedule]) -> list[Schedule]:
         """Repeat a short population: TVM's sampler assumes that it is as large as announced."""
         return [island[i % len(island)] for i in range(max(self._size, len(island)))]
+
+
+def _islands(most: int, evolution: Evolution) -> int:
+    """Return on how many islands a population lives: none is very small."""
+    return min(most, max(1, evolution.population // _SMALLEST_ISLAND))
 
 
 def _spread(work: Callable[[int], Sequence[_T]], parts: int) -> list[_T]:

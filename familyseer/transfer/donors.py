@@ -113,11 +113,12 @@ class DonorPool:
         rng
             See `familyseer.transfer.choices.transferred`.
         """
+        matches = self._matches(task, sketches, relatives)
         streams = [self._own_steps(task, sketches, rng)]
         streams += [
             _stream(match.task, donor, place, sketches[place], rng)
             for rank in range(_PER_TASK)
-            for match in self._matches(task, sketches, relatives)
+            for match in matches
             for donor, place in match.donors[rank : rank + 1]
         ]
         return list(islice(_distinct(_in_turns(streams)), count))
