@@ -40,13 +40,19 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def resume(path: Path, machine: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the results in `path` to go on from, or an empty document; refuse those of other machines or settings."""
+    """Return the results in `path` to go on from, or an empty document; refuse those of other machines or settings.
+
+    A commit after which a block was added is added to those that the document names.
+    """
     fresh = {"format": FORMAT, "version": _VERSION, "machine": dict(machine), "settings": dict(settings), "blocks": []}
     if not path.exists():
         return fresh
     document = load(path)
     _require_equal(path, "machine", machine_of(document), machine_of(fresh))
     _require_equal(path, "settings", document["settings"], json.loads(json.dumps(settings)))
+    commits = document["machine"]["commit"].split(", ")
+    if machine["commit"] not in commits:
+        document["machine"]["commit"] = ", ".join([*commits, machine["commit"]])
     return document
 
 

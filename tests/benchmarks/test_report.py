@@ -176,10 +176,12 @@ def test_no_block_is_no_report():
 
 
 def test_a_resume_keeps_what_is_there(tmp_path):
-    """Same machine, same settings: the blocks stay; a new commit is no other machine."""
+    """Same machine, same settings: the blocks stay; a new commit is no other machine, but it is told."""
     path = saved(tmp_path, "a.json", document(block(0)))
     found = resume(path, MACHINE | {"commit": "def"}, SETTINGS)
     assert found["blocks"] == [json.loads(json.dumps(block(0)))]
+    assert found["machine"]["commit"] == "abc, def"
+    assert resume(path, MACHINE, SETTINGS)["machine"]["commit"] == "abc"
     assert resume(tmp_path / "none.json", MACHINE, SETTINGS)["blocks"] == []
 
 
