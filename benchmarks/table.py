@@ -14,9 +14,9 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.command import write_atomically
 from familyseer.errors import InvalidInputError
 from familyseer.features import FeatureSet
+from familyseer.files import write_atomically
 from familyseer.task import Task
 
 __all__ = ["RANDOM_PROGRAMS", "MeasuredTask", "load_table", "save_table"]
@@ -92,4 +92,5 @@ def save_table(path: Path, tasks: Sequence[MeasuredTask]) -> None:
         }
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, buffer.getvalue())

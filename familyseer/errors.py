@@ -9,6 +9,7 @@
     │                                     the engine cannot honour what was asked; says what to use instead
     ├── LogError (ValueError)             a tuning log cannot be used as it is
     ├── ModelFileError (ValueError)       a cost-model file cannot be used as it is
+    ├── StoreError (ValueError)           a store cannot be used as it is
     └── EnvironmentFailure (RuntimeError) compiler, device, worker or disk does not work at all
 
 A candidate that fails to build or run is not an error but data: see `familyseer.measure`.
@@ -22,6 +23,7 @@ __all__ = [
     "InvalidInputError",
     "LogError",
     "ModelFileError",
+    "StoreError",
     "UnsupportedError",
 ]
 
@@ -44,6 +46,10 @@ class LogError(FamilySeerError, ValueError):
 
 class ModelFileError(FamilySeerError, ValueError):
     """A cost-model file cannot be used as it is."""
+
+
+class StoreError(FamilySeerError, ValueError):
+    """A store of what earlier runs learnt cannot be used as it is."""
 
 
 class EnvironmentFailure(FamilySeerError, RuntimeError):

@@ -20,10 +20,11 @@ ROOT = Path(familyseer.__file__).parent
 # A module may import only from earlier units, or from its own.
 ORDER = [
     {"errors"},
-    {"task", "measure"},
+    {"task", "measure", "files"},
     {"metrics"},
     {"ledger", "records", "features"},
     {"cost_model", "transfer", "networks"},
+    {"store"},
     {"families"},
     {"schedulers", "report"},
     {"tuner"},

@@ -97,6 +97,7 @@ def write_log(path, *, target=CPU):
         (["tune", "resnet18", "--option", "depth=deep"], "`depth` must be an integer ≥ 1; got 'deep'"),
         (["tune", "missing.onnx", "--size", "tiny"], "`--size` and `--batch` are for built-in networks"),
         (["tune", "resnet18", "--log", "."], "must be a file; it is a folder"),
+        (["tune", "resnet18", "--policy", "sketch.xgb", "--store", "s"], "`--store` serves family policies such as .*"),
         (["show", "missing.json"], "`LOG` must be an existing file; got 'missing.json'"),
         (["show", "."], "must be a file; it is a folder"),
         (["apply", "missing.json"], "`LOG` must be an existing file; got 'missing.json'"),
@@ -274,9 +275,10 @@ def test_show_stops_quietly_when_nobody_reads_on(tmp_path):
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory):
-    """Tune a tiny network once for several tests; return the log."""
+    """Tune a tiny network once for several tests, with a store beside its log; return the log."""
     log = tmp_path_factory.mktemp("tuned") / "bert.json"
-    assert main(["tune", *TINY, *QUICK, "--trials", "9", "--log", str(log), "--no-check"]) == 0
+    families = ["--policy", "sketch.xgb.family_op", "--store", str(log.parent / "store")]
+    assert main(["tune", *TINY, *QUICK, *families, "--trials", "9", "--log", str(log), "--no-check"]) == 0
     return log
 
 
@@ -284,7 +286,7 @@ def test_tune_spends_its_budget_and_remembers_the_network(tuned):
     """One trial of each task, one measurement of each untuned program, and one line that tells what was tuned."""
     contents = RecordLog(tuned).read()
 
-    assert len(trials_of(tuned)) == 9
+    assert len(trials_of(tuned)) == len(list((tuned.parent / "store").glob("*.task.npz"))) == 9
     assert Counter(r.policy for r in contents.records)[UNTUNED] == len(contents.workloads)
     [network] = contents.networks
     assert (network.network, network.size, network.batch, network.options) == (

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.command import write_atomically
 from familyseer.errors import InvalidInputError
+from familyseer.files import write_atomically
 
 __all__ = ["FORMAT", "load", "machine_of", "resume", "write"]
 
@@ -25,6 +25,7 @@ def machine_of(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def write(path: Path, document: Mapping[str, Any]) -> None:
     """Write atomically, so that an interruption leaves the last complete state."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, (json.dumps(document, separators=(",", ":")) + "\n").encode())
 
 

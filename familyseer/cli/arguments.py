@@ -89,6 +89,7 @@ def _add_tune(tune: argparse.ArgumentParser) -> None:
     add("--per-round", type=_whole(1), default=64, metavar="N", help="candidates of a round, at most (default: 64)")
     add("--policy", type=_policy, default=DEFAULT_POLICY, help=f"{', '.join(POLICY_NAMES)} (default: {DEFAULT_POLICY})")
     add("--log", type=Path, help="log to write and to resume from (default: NETWORK.json in this folder)")
+    add("--store", type=Path, metavar="DIR", help="start from what earlier runs with this store learnt, and add to it")
     add("--seed", type=_whole(0), default=0, metavar="N", help="seed of everything random (default: 0)")
     add("--early-stopping", type=_whole(1), metavar="N", help="stop when so many trials improved nothing")
     add("--min-repeat-ms", type=_whole(0), default=100, metavar="MS", help="shortest timing (default: 100)")

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from familyseer.cli.arguments import describe_network, load_network, log_path, target_of
 from familyseer.errors import EnvironmentFailure, InvalidInputError, LogError
+from familyseer.families.keys import DEFAULT_POLICY, PolicyName
 from familyseer.ledger import PHASES
 from familyseer.networks import Network
 from familyseer.progress import RoundProgress
@@ -40,6 +41,8 @@ def tune(options: argparse.Namespace, console: Console) -> int:
     """Tune a network, then show what came of it."""
     describe_network(options, "{}")  # fails before anything slow is imported
     log = log_path(options)
+    if options.store is not None and PolicyName.parse(options.policy).family == "shared":
+        raise InvalidInputError(f"`--store` serves family policies such as {DEFAULT_POLICY}; got {options.policy}")
     _try_to_write(log)
     from familyseer.meta_schedule.relax import extract
     from familyseer.meta_schedule.target import target_json
@@ -104,7 +107,7 @@ def _search(options: argparse.Namespace, console: Console, found: Any, trials: i
             measure_callbacks=[auto_scheduler.RecordToFile(log), progress],
         )
         scheduler = auto_scheduler.TaskScheduler(
-            found.tasks, found.weights, load_log_file=log, callbacks=[progress], seed=options.seed
+            found.tasks, found.weights, load_log_file=log, callbacks=[progress], seed=options.seed, store=options.store
         )
         measure_untuned(found.tasks, scheduler.described, builder, runner, log)
         summary = scheduler.tune(tune_option, options.policy)

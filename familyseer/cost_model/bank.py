@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from familyseer.cost_model.base import CostModel
 from familyseer.cost_model.booster import BoosterModel
-from familyseer.cost_model.files import write_atomically
+from familyseer.cost_model.files import save_atomically
 from familyseer.cost_model.prequential import RunningScores
 from familyseer.errors import InvalidInputError, ModelFileError
 from familyseer.features import FeatureSet
@@ -194,6 +194,11 @@ class ModelBank(CostModel):
             scores.judge(costs, predictions)
         self._measured.setdefault(task_key, 0)
 
+    def learnt(self, task_key: TaskKey) -> tuple[FeatureSet, NDArray[np.float64]] | None:
+        """Return the programs of a task that the bank was shown, and their latencies; None without any."""
+        self._require(task_key)
+        return self._shared.learnt(task_key)
+
     def save(self, path: str | Path) -> None:
         """Write a directory: the shared model, one file per family that has a model, then the manifest that lists them."""
         directory = Path(path)
@@ -212,7 +217,7 @@ class ModelBank(CostModel):
             "first": self._first_scores.to_json(),
             "measured": sorted(self._measured),
         }
-        write_atomically(directory / _MANIFEST, json.dumps(manifest, indent=1).encode())
+        save_atomically(directory / _MANIFEST, json.dumps(manifest, indent=1).encode())
 
     def load(self, path: str | Path) -> None:
         """Load the shared model and the families that bank and directory both have; the rest is logged as a warning."""

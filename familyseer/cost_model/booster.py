@@ -165,6 +165,10 @@ class BoosterModel(CostModel):
         self._width = width or self._width
         self._samples, self.trained_size = SampleStore(), 0
 
+    def learnt(self, task_key: TaskKey) -> tuple[FeatureSet, Floats] | None:
+        """Return the programs of a task that this model was shown, and their latencies; None without any."""
+        return self._samples.get(task_key)
+
     def joined(self, task_keys: Collection[TaskKey], *, members: int, rounds: int) -> BoosterModel:
         """Return an ensemble of `members` of these boosters and as many new ones, which learn these tasks alone.
 

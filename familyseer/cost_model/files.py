@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
 
 from familyseer.errors import ModelFileError
+from familyseer.files import write_atomically
 
-__all__ = ["header_number", "read_model", "write_atomically", "write_model"]
+__all__ = ["header_number", "read_model", "save_atomically", "write_model"]
 
 _FORMAT = "familyseer-cost-model"
 _VERSION = 1
@@ -34,7 +34,7 @@ def write_model(path: str | Path, kind: str, header: dict[str, Any], payload: by
         # A ZipInfo made by hand carries no time of writing.
         archive.writestr(zipfile.ZipInfo(_HEADER), json.dumps(document, sort_keys=True), zipfile.ZIP_DEFLATED)
         archive.writestr(zipfile.ZipInfo(_PAYLOAD), payload, zipfile.ZIP_DEFLATED)
-    write_atomically(Path(path), buffer.getvalue())
+    save_atomically(Path(path), buffer.getvalue())
 
 
 def read_model(path: str | Path, kind: str) -> tuple[dict[str, Any], bytes]:
@@ -73,23 +73,9 @@ def header_number(path: str | Path, header: dict[str, Any], name: str) -> int:
     return value
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` beside `path`, then rename: a reader sees the old file or the new one.
-
-    Raises
-    ------
-    ModelFileError
-        When the disk or the directory does not let it; what was at `path` is unchanged.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def save_atomically(path: Path, content: bytes) -> None:
+    """Write a file of a model whole or not at all; raises `ModelFileError` when it cannot be written."""
     try:
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomically(path, content)
     except OSError as err:
         raise ModelFileError(f"model file {str(path)!r} cannot be written: {err.strerror or err}") from err

@@ -32,6 +32,10 @@ class SampleStore:
         self._batches.setdefault(task_key, []).append((features, costs))
         self._size += len(features)
 
+    def get(self, task_key: TaskKey) -> tuple[FeatureSet, NDArray[np.float64]] | None:
+        """Return the programs of one task and their latencies; None without any."""
+        return self._joined(task_key) if task_key in self._batches else None
+
     def only(self, task_keys: Collection[TaskKey]) -> SampleStore:
         """Return a store of these tasks' programs, as they are now; what is added to one later is not in the other."""
         part = SampleStore()

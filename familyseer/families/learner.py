@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from familyseer.cost_model import ModelBank, XGBCostModel
 from familyseer.cost_model.booster import BoosterModel
 from familyseer.families.cross_accuracy import CrossAccuracy, Ranker
+from familyseer.families.guests import guest_labels
 from familyseer.families.keys import PolicyName
 from familyseer.families.partition import Partition
 from familyseer.families.tracking import FamilyTracker, PartitionChange
@@ -38,7 +39,7 @@ def family_model(
     seed: int = 0,
     **options: Any,
 ) -> FamilyModel:
-    """Return the cost model of a family policy; `options` are those of `FamilyModel`."""
+    """Return the cost model of a family policy; `options` are those of `FamilyModel`, such as `guests`."""
     accuracy = CrossAccuracy([task.key for task in tasks], partial(quick_ranker, seed=seed), seed=seed)
     return FamilyModel(FamilyTracker(tasks, policy, accuracy, seed=seed), make_model, **options)
 
@@ -52,6 +53,8 @@ class FamilyModel(ModelBank):
         Decides which tasks are families.
     make_model
         Makes an untrained model.
+    guests
+        Tasks of earlier runs (`familyseer.families.guests`), whose keys are none of this run's.
     on_change
         Told of every change of the partition, after it has been made.
     phase
@@ -65,12 +68,13 @@ class FamilyModel(ModelBank):
         tracker: FamilyTracker,
         make_model: Callable[[], BoosterModel],
         *,
+        guests: Sequence[Task] = (),
         on_change: Callable[[PartitionChange], None] = lambda change: None,
         phase: Callable[[], AbstractContextManager[Any]] = nullcontext,
         **options: Any,
     ) -> None:
-        super().__init__(tracker.partition.labels(), make_model, **options)
-        self.tracker = tracker
+        self.tracker, self._guests = tracker, tuple(guests)
+        super().__init__(self._labels(), make_model, **options)
         self._on_change, self._phase = on_change, phase
         self._undecided = False
 
@@ -82,12 +86,16 @@ class FamilyModel(ModelBank):
     def adopt(self, partition: Partition) -> None:
         """Take over a partition that was decided before the run was interrupted."""
         self.tracker.adopt(partition)
-        self.regroup(partition.labels())
+        self.regroup(self._labels())
 
     def update_many(self, batches: Sequence[tuple[TaskKey, FeatureSet, ArrayLike]]) -> None:
         """Learn batches of the past: neither do they judge the models, nor change the families (see `adopt`)."""
         for task_key, features, costs in batches:
             self._undecided = self.tracker.learn(task_key, features, np.asarray(costs, dtype=np.float64))
+        super().update_many(batches)
+
+    def learn_guests(self, batches: Sequence[tuple[TaskKey, FeatureSet, ArrayLike]]) -> None:
+        """Learn what was measured of guests: they teach models, and families form without them."""
         super().update_many(batches)
 
     def catch_up(self) -> None:
@@ -101,10 +109,15 @@ class FamilyModel(ModelBank):
         with self._phase():
             change = self.tracker.decide()
         if change is not None:
-            self.regroup(change.partition.labels())
+            self.regroup(self._labels())
             self._on_change(change)
 
     def _update(self, task_key: TaskKey, features: FeatureSet, costs: NDArray[np.float64]) -> None:
         super()._update(task_key, features, costs)
         if self.tracker.learn(task_key, features, costs):
             self.decide()
+
+    def _labels(self) -> dict[TaskKey, str]:
+        """Return the families of tasks and guests."""
+        tracker = self.tracker
+        return tracker.partition.labels() | guest_labels(self._guests, tracker.tasks, tracker.partition, tracker.kind)

@@ -94,10 +94,12 @@ class FamilyTracker:
         *,
         seed: int = 0,
     ) -> None:
+        self.tasks = tuple(tasks)
+        self.kind = (policy if isinstance(policy, PolicyName) else PolicyName.parse(policy)).family
         self._tasks = {task.key: task for task in tasks}
-        kind = (policy if isinstance(policy, PolicyName) else PolicyName.parse(policy)).family
-        self._follows = kind in ("op", "accuracy")
-        self._prior = partition_tasks("op", tasks).labels() if kind == "op" else dict.fromkeys(self._tasks, _UNMEASURED)
+        self._follows = self.kind in ("op", "accuracy")
+        by_operator = self.kind == "op"
+        self._prior = partition_tasks("op", tasks).labels() if by_operator else dict.fromkeys(self._tasks, _UNMEASURED)
         self.partition = partition_tasks(policy, tasks)
         self.accuracy = accuracy
         self.clustering = clustering or FamilyClustering(hysteresis=self.HYSTERESIS)

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tvm
 
 from familyseer.cost_model import CostModel, ModelBank, RandomCostModel, XGBCostModel
-from familyseer.errors import InvalidInputError
-from familyseer.families.keys import PolicyName, partition_tasks
+from familyseer.errors import InvalidInputError, StoreError
+from familyseer.families.guests import guest_labels
+from familyseer.families.keys import DEFAULT_POLICY, PolicyName, partition_tasks
 from familyseer.families.learner import FamilyModel, family_model
-from familyseer.families.partition import Partition
+from familyseer.families.memory import Memory
 from familyseer.families.priors import priors
 from familyseer.families.tracking import PartitionChange
 from familyseer.ledger import Ledger
@@ -27,6 +29,7 @@ from familyseer.meta_schedule.callbacks import LogEstimatedLatency, PrintTableIn
 from familyseer.meta_schedule.family_policy import FamilySketchPolicy
 from familyseer.meta_schedule.measurer import ProgramMeasurer
 from familyseer.meta_schedule.resume import recorded_rounds, restore_models
+from familyseer.meta_schedule.scheduler_view import SchedulerView
 from familyseer.meta_schedule.search_policy import SearchPolicy, SketchPolicy
 from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.meta_schedule.seeds import SeedSource
@@ -37,8 +40,10 @@ from familyseer.records import FamiliesRecord, RecordLog
 from familyseer.report import failure_diagnosis
 from familyseer.schedulers import FamilyGradientScheduler, GradientScheduler, RoundRobinScheduler
 from familyseer.schedulers import TaskScheduler as Strategy
-from familyseer.schedulers.base import Objective, TaskState, weighted_sum
+from familyseer.schedulers.base import Objective, weighted_sum
+from familyseer.store import Store
 from familyseer.task import Task, TaskKey
+from familyseer.transfer import DonorPool
 from familyseer.tuner import RoundOutcome, Tuner, TuningSummary
 
 __all__ = ["TaskScheduler"]
@@ -48,7 +53,7 @@ logger = logging.getLogger(__name__)
 _STRATEGIES = ("gradient", "ansor", "round-robin")
 
 
-class TaskScheduler:
+class TaskScheduler(SchedulerView):
     """Share a budget of measurements among tasks so that the objective falls as fast as possible.
 
     Parameters
@@ -77,6 +82,9 @@ class TaskScheduler:
     seeds
         Where family policies get candidates from other than sampled ones (not in TVM); None: from the best schedules of
         relatives (`TransferSeeds`). ``NoSeeds()`` switches that off.
+    store
+        Folder of what earlier runs for the same target and TVM learnt (not in TVM), made if need be: family policies start
+        from it, and add what this run learnt at the end. None: every run starts from nothing.
     """
 
     def __init__(
@@ -95,6 +103,7 @@ class TaskScheduler:
         *,
         seed: int = 0,
         seeds: SeedSource | None = None,
+        store: str | os.PathLike[str] | None = None,
     ) -> None:
         self.tasks = list(tasks)
         weights = _weights(self.tasks, task_weights)
@@ -120,6 +129,8 @@ class TaskScheduler:
         self.tune_option = TuningOptions(num_measure_trials=1)
         self.tic = time.time()
         self._seeds: SeedSource = seeds or TransferSeeds(self._relatives)
+        self._store = _open_store(store, self.described[0].target) if store is not None else None
+        self._memory: Memory | None = None
         self._tuner: Tuner | None = None
         self._make_strategy()  # so that wrong parameters fail here
 
@@ -157,6 +168,7 @@ class TaskScheduler:
             raise InvalidInputError(f"`tune_option` must be TuningOptions; got {tune_option!r}")
         self.tune_option, self.tic, self.ledger = tune_option, time.time(), Ledger()
         self._failures: dict[int, list[MeasureResult]] = {}
+        self._memory = self._recall_store(search_policy)
         self.search_policies = self._make_policies(search_policy, search_policy_params, adaptive_training)
         self._tuner = self._make_tuner(tune_option, per_task_early_stopping, search_policy)
         started: list[Any] = []
@@ -164,6 +176,7 @@ class TaskScheduler:
             for callback in tune_option.measure_callbacks:
                 getattr(callback, "start", lambda: None)()
                 started.append(callback)
+            self._learn_from_guests()
             self._restore()
             with self._make_measurer(tune_option) as self.measurer:
                 return self._tuner.run()
@@ -172,6 +185,7 @@ class TaskScheduler:
                 getattr(callback, "finish", lambda: None)()
             self._diagnose()
             self._save_model()
+            self._keep_in_store()
 
     def _make_measurer(self, tune_option: TuningOptions) -> ProgramMeasurer:
         return ProgramMeasurer(
@@ -211,8 +225,14 @@ class TaskScheduler:
         }
         if self.strategy == "ansor" or policy is None or policy.family == "shared":
             return GradientScheduler(self.objective_func, **options)
-        first = priors(self.described, partition_tasks(policy, self.described))
-        return FamilyGradientScheduler(self.objective_func, priors=first, **options)
+        return FamilyGradientScheduler(self.objective_func, priors=self._priors(policy), **options)
+
+    def _priors(self, policy: PolicyName) -> tuple[TaskKey, ...]:
+        """Return the tasks to tune first: none in a family that has guests, who were tuned before."""
+        partition = partition_tasks(policy, self.described)
+        guests = self._memory.guests if self._memory else ()
+        warm = set(guest_labels(guests, self.described, partition, policy.family).values())
+        return tuple(key for key in priors(self.described, partition) if partition.family_of(key) not in warm)
 
     def _tell(self, moment: str, index: int) -> None:
         for callback in self.callbacks:
@@ -281,6 +301,7 @@ class TaskScheduler:
                 name,
                 make_model,
                 seed=self.seed,
+                guests=self._memory.guests if self._memory else (),
                 on_change=partial(self._record_families, str(name)),
                 phase=lambda: self.ledger.phase("families", self._round[0]),
             )
@@ -306,6 +327,30 @@ class TaskScheduler:
         if self.load_model_file is not None and self.model is not None:
             self.model.save(self.load_model_file)
 
+    def _recall_store(self, search_policy: str | Sequence[SearchPolicy]) -> Memory | None:
+        if self._store is None:
+            return None
+        if not isinstance(search_policy, str) or PolicyName.parse(search_policy).family == "shared":
+            raise InvalidInputError(f"`store` serves family policies such as {DEFAULT_POLICY!r}; got {search_policy!r}")
+        return Memory(self._store, self.described)
+
+    @property
+    def _donors(self) -> DonorPool:
+        return self._seeds.pool if isinstance(self._seeds, TransferSeeds) else DonorPool()
+
+    def _learn_from_guests(self) -> None:
+        if self._memory and isinstance(self.model, FamilyModel):
+            with self.ledger.phase("train"):
+                self._memory.teach(self.model, self._donors)
+
+    def _keep_in_store(self) -> None:
+        """Store what was learnt; a store that fails now costs nothing that the log does not have."""
+        if self._memory and isinstance(self.model, ModelBank):
+            try:
+                self._memory.keep(self.model, self._donors)
+            except StoreError as err:
+                logger.warning("Nothing was stored, but the log has all of it: %s", err)
+
     def _restore(self) -> None:
         """Take over what the log says was measured."""
         if self.load_log_file is None:
@@ -328,62 +373,9 @@ class TaskScheduler:
     def _confidence(self, index: int) -> Confidence:
         return self.model.confidence(self.described[index].key) if self.model else Confidence()
 
-    @property
-    def partition(self) -> Partition:
-        """The present families; all tasks are one where they share a model."""
-        if isinstance(self.model, FamilyModel):
-            return self.model.partition
-        return partition_tasks("shared", self.described)
 
-    @property
-    def states(self) -> tuple[TaskState, ...]:
-        """How far each task is."""
-        return self._tuner.states if self._tuner else tuple(TaskState(key=task.key) for task in self.described)
-
-    @property
-    def task_cts(self) -> list[int]:
-        """Rounds of each task."""
-        return [state.rounds for state in self.states]
-
-    @property
-    def task_best_cts(self) -> list[int]:
-        """Round in which each task's best latency was found."""
-        return [state.best_round for state in self.states]
-
-    @property
-    def task_costs_history(self) -> list[list[float]]:
-        """Best latency of each task after each of its rounds."""
-        return [list(state.history) for state in self.states]
-
-    @property
-    def best_costs(self) -> np.ndarray:
-        """Best latency of each task in seconds, shape (t,); 1e10 where there is none."""
-        return np.array([state.best_cost for state in self.states])
-
-    @property
-    def dead_tasks(self) -> set[int]:
-        """Tasks that were given up."""
-        return set(self._tuner.retired) if self._tuner else set()
-
-    @property
-    def ct(self) -> int:
-        """Trials so far, those of a resumed log included."""
-        return self._tuner.trials if self._tuner else 0
-
-    @property
-    def best_ct(self) -> int:
-        """Trials at which the objective last improved."""
-        return self._tuner.best_trial if self._tuner else 0
-
-    @property
-    def cur_score(self) -> float:
-        """The objective of the best latencies; 1e10 while a task has none."""
-        return self._tuner.score if self._tuner else 1e10
-
-    @property
-    def num_measures_per_round(self) -> int:
-        """Candidates of a round."""
-        return self._tuner.num_measures_per_round if self._tuner else self.tune_option.num_measures_per_round
+def _open_store(path: str | os.PathLike[str], target: str) -> Store:
+    return Store(path, target=target, engine=f"MetaSchedule of TVM {tvm.__version__}")
 
 
 def _weights(tasks: Sequence[SearchTask], weights: Sequence[float] | None) -> list[float]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,18 +13,21 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import tvm
 
 from familyseer import auto_scheduler
-from familyseer.errors import InvalidInputError, LogError
+from familyseer.errors import InvalidInputError, LogError, StoreError
 from familyseer.families.keys import POLICY_NAMES
 from familyseer.meta_schedule.families import map_families
 from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.records import FamiliesRecord, RecordLog, trace_digest
+from familyseer.store import Store
 from familyseer.tuner import StopReason
 
 from .test_search_policy import QUICK, matmul
 
 TARGET = {"kind": "llvm", "num-cores": 2}
+ENGINE = f"MetaSchedule of TVM {tvm.__version__}"
 SHAPES = [(32, 32, 32), (32, 64, 32)]
 
 
@@ -200,6 +204,58 @@ def test_models_are_kept_between_runs(tmp_path):
     assert (tmp_path / "bank" / "manifest.json").exists()
     assert (tmp_path / "model").is_file()
     assert scheduler.model.is_trained(scheduler.tasks[0].workload_key)
+
+
+def test_the_next_network_starts_from_the_store(tmp_path):
+    """Its first round is ranked by what relatives of another run taught, and its relatives' schedules are tried."""
+    store = tmp_path / "store"
+    tune(24, tmp_path / "first.json", store=store)
+    described = {}
+    for name, folder in [("cold", None), ("warm", store)]:
+        scheduler = auto_scheduler.TaskScheduler(
+            tasks(shapes=[(64, 64, 32)]), load_log_file=tmp_path / name, callbacks=[], store=folder
+        )
+        scheduler.tune(options(8, tmp_path / name), "sketch.xgb.family_op", QUICK)
+        described[name] = RecordLog(tmp_path / name).read().records
+
+    assert all(record.predicted == {} for record in described["cold"])
+    assert all(record.predicted.keys() == {"shared"} or record.predicted["family"] for record in described["warm"])
+    assert all(record.predicted for record in described["warm"])
+    known = {entry.task.name for entry in Store(store, target=described["warm"][0].target, engine=ENGINE).read()}
+    assert known == {"matmul(32, 32, 32)", "matmul(32, 64, 32)", "matmul(64, 64, 32)"}
+
+
+def test_a_run_with_a_store_is_resumed(tmp_path):
+    """Nothing is measured twice, and what an interrupted run stored does no harm to the same one."""
+    store, log = tmp_path / "store", tmp_path / "log.json"
+    tune(16, log, store=store)
+    scheduler, summary = tune(32, log, store=store)
+
+    assert (summary.trials, summary.restored_trials) == (32, 16)
+    assert len(digests(log)) == len(set(digests(log))) == 32
+    assert scheduler.partition.names == ("dense",)
+
+
+def test_a_store_that_cannot_serve_is_refused_before_measuring(tmp_path):
+    """Of another target, of no folder, or for a policy without families."""
+    log, store = tmp_path / "log.json", tmp_path / "store"
+    auto_scheduler.TaskScheduler(tasks(), callbacks=[], store=store)
+    with pytest.raises(StoreError, match=r"is for target .*\. Name another folder"):
+        auto_scheduler.TaskScheduler(tasks({"kind": "llvm", "num-cores": 1}), callbacks=[], store=store)
+    with pytest.raises(InvalidInputError, match=r"`store` serves family policies such as .*; got 'sketch.xgb'"):
+        tune(8, log, "sketch.xgb", store=store)
+    assert not log.exists()
+
+
+def test_a_store_that_is_lost_while_tuning_loses_no_measurement(tmp_path, caplog):
+    """The log has all of them, and the end of the run says so."""
+    log, store = tmp_path / "log.json", tmp_path / "store"
+    scheduler = auto_scheduler.TaskScheduler(tasks(), load_log_file=log, callbacks=[], store=store)
+    shutil.rmtree(store)
+    store.write_text("a file in its place")
+    assert scheduler.tune(options(8, log), "sketch.xgb.family_op", QUICK).trials == 8
+    assert "Nothing was stored, but the log has all of it" in caplog.text
+    assert len(digests(log)) == 8
 
 
 def refuse_to_link(output, objects, **options):
