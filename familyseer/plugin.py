@@ -13,7 +13,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-__all__ = ["register"]
+__all__ = ["has_own_auto_scheduler", "register", "unregister"]
 
 _NAME = "tvm.auto_scheduler"
 _OURS = "familyseer.auto_scheduler"
@@ -45,3 +45,20 @@ def register() -> None:
     """Offer ``tvm.auto_scheduler``; harmless when called again."""
     if not any(isinstance(finder, _AliasFinder) for finder in sys.meta_path):
         sys.meta_path.append(_AliasFinder())
+
+
+def unregister() -> None:
+    """Offer it no more; who has imported it keeps it."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _AliasFinder)]
+    module = sys.modules.get(_NAME)
+    if module is not None and module is sys.modules.get(_OURS):
+        del sys.modules[_NAME]
+
+
+def has_own_auto_scheduler() -> bool:
+    """Return whether the installed TVM has the module itself."""
+    finders = [finder for finder in sys.meta_path if not isinstance(finder, _AliasFinder)]
+    package = importlib.import_module("tvm")
+    return any(
+        finder.find_spec(_NAME, package.__path__) is not None for finder in finders if hasattr(finder, "find_spec")
+    )

@@ -20,7 +20,7 @@ ROOT = Path(familyseer.__file__).parent
 # A module may import only from earlier units, or from its own.
 ORDER = [
     {"errors"},
-    {"task", "measure", "files"},
+    {"task", "measure", "files", "operators"},
     {"metrics"},
     {"ledger", "records", "features"},
     {"cost_model", "transfer", "networks"},
@@ -29,15 +29,17 @@ ORDER = [
     {"schedulers", "report"},
     {"tuner"},
     {"meta_schedule", "ansor"},
+    {"plugin"},
+    {"engines"},
     {"auto_scheduler"},
-    {"plugin", "progress"},
+    {"progress"},
     {"cli"},
     {"__main__"},
 ]
 RANKS = {name: rank for rank, units in enumerate(ORDER) for name in units}
 
 # Facades that load an engine inside functions, on demand; these imports do not count for the ranks.
-ON_DEMAND = {("networks", "meta_schedule")}
+ON_DEMAND = {("networks", "meta_schedule"), ("", "engines")}
 
 ENGINES = {"meta_schedule", "ansor"}
 TVM = {"tvm", "tvm_ffi"}
@@ -179,7 +181,7 @@ def exported(tree: ast.Module) -> list[str]:
         for node in tree.body
         if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]
     ]
-    return ast.literal_eval(values[0]) if values else []
+    return ast.literal_eval(values[0]) if values and isinstance(values[0], ast.List) else []
 
 
 def reading_order(name: str) -> tuple[int, str]:

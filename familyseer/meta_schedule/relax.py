@@ -23,7 +23,8 @@ from familyseer.meta_schedule.search_task import HardwareParams, SearchTask
 from familyseer.meta_schedule.space import Evolution, ScheduleSpace
 from familyseer.meta_schedule.target import resolve_target
 from familyseer.meta_schedule.traces import TVM_ERRORS, first_line
-from familyseer.meta_schedule.workload import blocks_of, core_operator, normalize, workload_key
+from familyseer.meta_schedule.workload import blocks_of, normalize, workload_key
+from familyseer.operators import core_operator
 
 __all__ = [
     "ApplyHistoryBest",

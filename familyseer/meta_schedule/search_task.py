@@ -16,15 +16,8 @@ from tvm.tirx import PrimFunc
 from familyseer.errors import InvalidInputError, UnsupportedError
 from familyseer.ledger import whole_number
 from familyseer.meta_schedule.target import as_target, resolve_target, target_json
-from familyseer.meta_schedule.workload import (
-    blocks_of,
-    core_operator,
-    flops_of,
-    normalize,
-    shape_of,
-    structure_of,
-    workload_key,
-)
+from familyseer.meta_schedule.workload import blocks_of, flops_of, normalize, structure_of, workload_key
+from familyseer.operators import core_operator, shape_of
 from familyseer.task import Task
 
 __all__ = ["HardwareParams", "SearchTask", "create_task", "make_workload_key", "register_workload"]

@@ -17,11 +17,9 @@ import tvm
 
 from familyseer.cost_model import CostModel, ModelBank, RandomCostModel, XGBCostModel
 from familyseer.errors import InvalidInputError, StoreError
-from familyseer.families.guests import guest_labels
-from familyseer.families.keys import DEFAULT_POLICY, PolicyName, partition_tasks
+from familyseer.families.keys import DEFAULT_POLICY, PolicyName
 from familyseer.families.learner import FamilyModel, family_model
 from familyseer.families.memory import Memory
-from familyseer.families.priors import priors
 from familyseer.families.tracking import PartitionChange
 from familyseer.ledger import Ledger
 from familyseer.measure import MeasureResult
@@ -38,8 +36,8 @@ from familyseer.meta_schedule.tuning_options import TuningOptions
 from familyseer.metrics import Confidence
 from familyseer.records import FamiliesRecord, RecordLog
 from familyseer.report import failure_diagnosis
-from familyseer.schedulers import FamilyGradientScheduler, GradientScheduler, RoundRobinScheduler
 from familyseer.schedulers import TaskScheduler as Strategy
+from familyseer.schedulers import make_scheduler
 from familyseer.schedulers.base import Objective, weighted_sum
 from familyseer.store import Store
 from familyseer.task import Task, TaskKey
@@ -49,8 +47,6 @@ from familyseer.tuner import RoundOutcome, Tuner, TuningSummary
 __all__ = ["TaskScheduler"]
 
 logger = logging.getLogger(__name__)
-
-_STRATEGIES = ("gradient", "ansor", "round-robin")
 
 
 class TaskScheduler(SchedulerView):
@@ -65,8 +61,7 @@ class TaskScheduler(SchedulerView):
     objective_func
         What to minimise, of the latencies of all tasks in seconds; None: the weighted sum.
     strategy
-        ``"gradient"``: for family policies priors first, then by gain per second in small rounds
-        (`FamilyGradientScheduler`), else Ansor's. ``"ansor"``: Ansor's for all policies. ``"round-robin"``.
+        ``"gradient"``, ``"ansor"`` or ``"round-robin"``, see `familyseer.schedulers.make_scheduler`.
     load_model_file
         A cost model to start from if it exists, written at the end: a file for ``sketch.xgb``, a folder with a file per
         family for the family policies.
@@ -110,8 +105,6 @@ class TaskScheduler(SchedulerView):
         self.described = tuple(replace(task.task, weight=w) for task, w in zip(self.tasks, weights, strict=True))
         if len({task.target for task in self.described}) > 1:
             raise InvalidInputError("`tasks` must all be for one target; tune each target by itself")
-        if strategy not in _STRATEGIES:
-            raise InvalidInputError(f"`strategy` must be one of {', '.join(_STRATEGIES)}; got {strategy!r}")
         self.objective_func = Objective(objective_func) if objective_func else weighted_sum(weights)
         self.objective_func.check(len(self.tasks))
         self.strategy = strategy
@@ -214,25 +207,22 @@ class TaskScheduler(SchedulerView):
         )
 
     def _make_strategy(self, policy: PolicyName | None = None) -> Strategy:
-        if self.strategy == "round-robin":
-            return RoundRobinScheduler()
-        options: dict[str, Any] = {
-            "alpha": self.alpha,
-            "beta": self.beta,
-            "gamma": self.gamma,
-            "backward_window_size": self.backward_window_size,
-            "rng": np.random.default_rng(self.seed),
-        }
-        if self.strategy == "ansor" or policy is None or policy.family == "shared":
-            return GradientScheduler(self.objective_func, **options)
-        return FamilyGradientScheduler(self.objective_func, priors=self._priors(policy), **options)
+        return make_scheduler(
+            self.strategy,
+            self.objective_func,
+            policy=policy,
+            tasks=self.described,
+            guests=self._guests,
+            alpha=self.alpha,
+            beta=self.beta,
+            gamma=self.gamma,
+            backward_window_size=self.backward_window_size,
+            rng=np.random.default_rng(self.seed),
+        )
 
-    def _priors(self, policy: PolicyName) -> tuple[TaskKey, ...]:
-        """Return the tasks to tune first: none in a family that has guests, who were tuned before."""
-        partition = partition_tasks(policy, self.described)
-        guests = self._memory.guests if self._memory else ()
-        warm = set(guest_labels(guests, self.described, partition, policy.family).values())
-        return tuple(key for key in priors(self.described, partition) if partition.family_of(key) not in warm)
+    @property
+    def _guests(self) -> tuple[Task, ...]:
+        return self._memory.guests if self._memory else ()
 
     def _tell(self, moment: str, index: int) -> None:
         for callback in self.callbacks:
@@ -301,7 +291,7 @@ class TaskScheduler(SchedulerView):
                 name,
                 make_model,
                 seed=self.seed,
-                guests=self._memory.guests if self._memory else (),
+                guests=self._guests,
                 on_change=partial(self._record_families, str(name)),
                 phase=lambda: self.ledger.phase("families", self._round[0]),
             )

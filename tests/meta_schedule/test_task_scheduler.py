@@ -23,6 +23,7 @@ from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.records import FamiliesRecord, RecordLog, trace_digest
 from familyseer.store import Store
 from familyseer.tuner import StopReason
+from tests import example
 
 from .test_search_policy import QUICK, matmul
 
@@ -82,6 +83,15 @@ def test_the_script_of_the_rfc_runs(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "total_latency.tsv").read_text().count("\n") == len(tuner.task_costs_history[0]) + len(
         tuner.task_costs_history[1]
     )
+
+
+def test_the_example_runs(tmp_path, monkeypatch, capsys):
+    """The file that the other engine's tests run, too."""
+    monkeypatch.chdir(tmp_path)
+    example.main(TARGET, "tuning.json", 26)
+
+    assert len(RecordLog("tuning.json").read().records) == 26
+    assert capsys.readouterr().out.count(" us\n") == 3
 
 
 @pytest.mark.parametrize("policy", POLICY_NAMES)

@@ -13,15 +13,8 @@ from tvm import IRModule, te, topi
 from tvm.tirx import PrimFunc
 
 from familyseer.errors import InvalidInputError
-from familyseer.meta_schedule.workload import (
-    blocks_of,
-    core_operator,
-    flops_of,
-    normalize,
-    shape_of,
-    structure_of,
-    workload_key,
-)
+from familyseer.meta_schedule.workload import blocks_of, flops_of, normalize, structure_of, workload_key
+from familyseer.operators import core_operator, shape_of
 
 ROOT = Path(__file__).parents[2]
 

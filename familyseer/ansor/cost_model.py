@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""familyseer's cost models in the place of Ansor's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tvm.auto_scheduler.cost_model.cost_model import PythonBasedModel
+
+from familyseer.ansor.features import extract_features
+from familyseer.ansor.results import result_of
+from familyseer.cost_model import CostModel
+from familyseer.ledger import Ledger
+from familyseer.measure import MeasureResult
+
+__all__ = ["FamilyCostModel"]
+
+
+class FamilyCostModel(PythonBasedModel):  # type: ignore[misc]  # tvm is not typed
+    """What `tvm.auto_scheduler.SketchPolicy` asks for scores; the tasks that share it are told apart by workload key.
+
+    Parameters
+    ----------
+    learner
+        Usually a `familyseer.families.learner.FamilyModel`.
+    ledger
+        Where training is charged.
+    """
+
+    def __init__(self, learner: CostModel, ledger: Ledger | None = None) -> None:
+        super().__init__()
+        self.learner = learner
+        self.ledger = ledger or Ledger()
+
+    def update(self, inputs: Sequence[Any], results: Sequence[Any]) -> None:
+        """Learn a batch of measurements of one task."""
+        if len(inputs):
+            self.learn(inputs[0].task, [given.state for given in inputs], [result_of(result) for result in results])
+
+    def learn(self, task: Any, states: Sequence[Any], results: Sequence[MeasureResult]) -> None:
+        """Learn what came of states of a task."""
+        key = str(task.workload_key)
+        with self.ledger.phase("train", key):
+            self.learner.update(key, extract_features(task, states), [result.cost for result in results])
+
+    def predict(self, task: Any, states: Sequence[Any]) -> np.ndarray:
+        """Return scores (n,), higher is better; minus infinity for what cannot be lowered."""
+        key, features = str(task.workload_key), extract_features(task, states)
+        if self.learner.is_trained(key):
+            scores = np.array(self.learner.acquisition(key, features), dtype=np.float64)
+        else:
+            scores = np.random.uniform(size=len(features))  # TVM's search is not seeded through any other way
+        scores[features.counts == 0] = -np.inf
+        return scores
+
+    def predict_stages(self, task: Any, states: Sequence[Any]) -> np.ndarray:
+        """Return the scores in TVM's packed format, with no stage's own: the model scores whole programs."""
+        return np.concatenate([self.predict(task, states), np.zeros(len(states))])

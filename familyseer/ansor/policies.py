@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a family policy's name means on this engine: a model that all tasks share, and a search policy for each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tvm import auto_scheduler
+
+from familyseer.ansor.cost_model import FamilyCostModel
+from familyseer.ansor.family_policy import FamilySketchPolicy
+from familyseer.ansor.records import Log
+from familyseer.ansor.transfer import TransferSeeds
+from familyseer.cost_model import XGBCostModel
+from familyseer.errors import InvalidInputError
+from familyseer.families.keys import PolicyName
+from familyseer.families.learner import FamilyModel, family_model
+from familyseer.ledger import Ledger
+from familyseer.task import Task
+
+__all__ = ["Policies", "family_name", "make_policies", "restore"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Policies:
+    """The parts of a run.
+
+    Parameters
+    ----------
+    learner, model
+        The model and what TVM sees of it.
+    seeds
+        What relatives found; None where transfer is off.
+    search
+        One policy per task.
+    """
+
+    learner: FamilyModel
+    model: FamilyCostModel
+    seeds: TransferSeeds | None
+    search: Sequence[FamilySketchPolicy]
+
+
+def family_name(search_policy: object) -> PolicyName | None:
+    """Return the policy that a name means if that is one with families; others are TVM's own business."""
+    try:
+        name = PolicyName.parse(search_policy) if isinstance(search_policy, str) else None
+    except InvalidInputError:
+        return None
+    return name if name is not None and name.family != "shared" else None
+
+
+def make_policies(
+    name: PolicyName,
+    tasks: Sequence[Any],
+    described: Sequence[Task],
+    *,
+    params: Mapping[str, Any] | None = None,
+    verbose: int = 1,
+    seed: int = 0,
+    transfer: bool = True,
+    log: Log | None = None,
+    model_file: str | os.PathLike[str] | None = None,
+    ledger: Ledger | None = None,
+) -> Policies:
+    """Make the parts of a run, as they were after what `log` holds; `restore` then lets the model learn it.
+
+    Parameters
+    ----------
+    name, tasks, described
+        What to tune, and how.
+    params, verbose, seed
+        Of the search policies.
+    transfer
+        Whether tasks start from the tile sizes of their relatives.
+    log
+        Measurements that are not to be repeated.
+    model_file
+        Folder of a saved model to start from, if it exists.
+    ledger
+        Where training is charged.
+    """
+    learner = family_model(described, name, partial(XGBCostModel, seed=seed), seed=seed)
+    if model_file is not None and Path(model_file).exists():
+        learner.load(Path(model_file))
+    model, seeds = FamilyCostModel(learner, ledger), TransferSeeds(learner.relatives) if transfer else None
+    with TemporaryDirectory(prefix="familyseer-") as folder:
+        search = [
+            FamilySketchPolicy(
+                task,
+                model,
+                params=params,
+                seed=seed + index,
+                verbose=verbose,
+                init_search_callbacks=_preload(Path(folder), index, log),
+                described=known,
+                seeds=seeds,
+            )
+            for index, (task, known) in enumerate(zip(tasks, described, strict=True))
+        ]
+    return Policies(learner=learner, model=model, seeds=seeds, search=search)
+
+
+def _preload(folder: Path, index: int, log: Log | None) -> list[Any]:
+    """Return what lets a policy know its measured states: TVM reads them from a file, of which it fails on any bad line."""
+    lines = [state.line for state in log.states if state.task == index] if log else []
+    if not lines:
+        return []
+    file = folder / f"{index}.json"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return [auto_scheduler.PreloadMeasuredStates(str(file))]
+
+
+def restore(policies: Policies, log: Log, tasks: Sequence[Any], described: Sequence[Task], size: int) -> None:
+    """Let model, families and donors become what they were after these measurements."""
+    for index, states in log.rounds(size):
+        given, results = [state.state for state in states], [state.result for state in states]
+        policies.model.learn(tasks[index], given, results)
+        if policies.seeds is not None:
+            policies.seeds.learn(described[index], tasks[index], given, results)

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tile sizes of relatives become sketches, and what TVM samples from them still computes the same."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from tvm import auto_scheduler
+from tvm.auto_scheduler.measure import MeasureInput
+
+from familyseer.ansor.describe import describe
+from familyseer.ansor.transfer import TransferSeeds, seed_rule, sketch_of, with_choices
+from familyseer.measure import MeasureErrorNo, MeasureResult
+from familyseer.transfer import Tile
+from tests.ansor.workloads import QUICK, conv2d, matmul, products, task
+
+STEPS = [
+    ["SP", 2, 0, 128, [4, 16, 1], 1],
+    ["SP", 2, 4, 128, [1, 4, 4], 1],
+    ["RE", 2, [0, 4, 1, 5]],
+    ["FSP", 3, 0, 0, 1],
+]
+
+
+def steps_of(owner, state) -> list:
+    """Return a state's steps as a log has them."""
+    return json.loads(MeasureInput(owner, state).serialize()[0])[1][1]
+
+
+def sampled(owner) -> list:
+    """Return a few random states."""
+    return list(auto_scheduler.SketchPolicy(owner, params=dict(QUICK), seed=1, verbose=0).sample_initial_population())
+
+
+def test_a_sketch_is_read_and_written():
+    """Choices are the tile sizes with the outermost, the form is all else but extents."""
+    sketch = sketch_of(STEPS)
+
+    assert sketch.choices == (Tile((2, 4, 16, 1)), Tile((8, 1, 4, 4)))
+    assert sketch.form == sketch_of([[*STEPS[0][:3], 64, [4, 2, 1], 1], *STEPS[1:]]).form
+    assert with_choices(STEPS, sketch.choices) == STEPS
+    assert with_choices(STEPS, (Tile((1, 1, 1, 128)), Tile((128, 1, 1, 1))))[:2] == [
+        ["SP", 2, 0, 128, [1, 1, 128], 1],
+        ["SP", 2, 4, 128, [1, 1, 1], 1],
+    ]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [["SP", 2, 0, None, [4], 1], ["SP", 2, 0, 128, [None], 1], ["SP", 2, 0, 10, [3], 1], ["SP", 2, 0, 8, [2], 0]],
+)
+def test_a_split_that_leaves_something_open_is_no_choice(step):
+    """It stays as it is."""
+    assert sketch_of([step]) is None
+    assert with_choices([step, STEPS[0]], (Tile((128, 1, 1, 1)),)) == [step, ["SP", 2, 0, 128, [1, 1, 1], 1]]
+
+
+def test_a_relative_starts_from_tile_sizes_that_were_good(host):
+    """They are in its first population, fitted to its extents, beside random ones."""
+    first, second, _ = products()
+    known, new = describe(first), describe(second)
+    seeds = TransferSeeds(lambda key: [known.key, new.key])
+    assert seeds.states_for(new, second, np.random.default_rng(0)) == []
+    states = sampled(first)[:4]
+    seeds.learn(known, first, states, [MeasureResult(costs=(1.0 + i,)) for i in range(4)])
+    donor = sketch_of(steps_of(first, states[0])[:8]) or sketch_of(steps_of(first, states[0])[:4])
+
+    found = seeds.states_for(new, second, np.random.default_rng(0))
+    sizes = [sketch.choices for state in found if (sketch := sketch_of(steps_of(second, state)))]
+    assert found
+    assert any(tile.factors[1:] == donor.choices[0].factors[1:] for tiles in sizes for tile in tiles)
+    policy = auto_scheduler.SketchPolicy(
+        second, params=dict(QUICK), seed=1, verbose=0, init_search_callbacks=[seed_rule(lambda: found)]
+    )
+    plain = auto_scheduler.SketchPolicy(second, params=dict(QUICK), seed=1, verbose=0)
+    assert len(policy.generate_sketches()) == len(plain.generate_sketches()) + len(found)
+    population = [json.dumps(steps_of(second, state)) for state in policy.sample_initial_population()]
+    starts = [json.dumps(steps_of(second, state))[:-1] for state in found]
+    share = sum(any(text.startswith(start) for start in starts) for text in population) / len(population)
+    assert 0.3 < share < 0.95
+
+
+def test_failures_and_strangers_teach_nothing(host):
+    """A schedule that did not run, and one of another structure."""
+    first, second, _ = products()
+    seeds = TransferSeeds(lambda key: ())
+    failed = MeasureResult(error_no=MeasureErrorNo.RUN_TIMEOUT, error_msg="too slow")
+    seeds.learn(describe(first), first, sampled(first)[:2], [failed, failed])
+    assert dict(seeds.pool.best()) == {}
+    strange = task(conv2d, 8, 8, 8)
+    seeds.learn(describe(strange), strange, sampled(strange)[:1], [MeasureResult(costs=(1.0,))])
+    assert seeds.states_for(describe(second), second, np.random.default_rng(0)) == []
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (7, 13, 11), (1, 97, 3)])
+def test_extents_of_one_and_primes(host, shape):
+    """What cannot be divided is left undivided."""
+    first, second = task(matmul, 64, 64, 32), task(matmul, *shape)
+    seeds = TransferSeeds(lambda key: ())
+    seeds.learn(describe(first), first, sampled(first)[:4], [MeasureResult(costs=(1.0,))] * 4)
+
+    for state in seeds.states_for(describe(second), second, np.random.default_rng(0)):
+        assert all(
+            step[3] % np.prod(step[4]) == 0 for step in steps_of(second, state) if step[0] == "SP" and step[4] != [None]
+        )
