@@ -15,7 +15,10 @@ __all__ = ["extract_features"]
 
 
 def extract_features(task: Any, states: Sequence[Any]) -> FeatureSet:
-    """Return TVM's per-store features of states of one task; one that cannot be lowered has no stores."""
+    """Return TVM's per-store features of states of one task; one that cannot be lowered has no stores.
+
+    TVM puts the buffers of a store in an order that differs from call to call, so equal states may differ in features.
+    """
     if not states:
         return FeatureSet.from_arrays([])
     rows = get_per_store_features_from_states(list(states), task)

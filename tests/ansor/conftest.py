@@ -21,6 +21,6 @@ collect_ignore_glob = [] if engines.engine() == "ansor" else ["test_*.py"]
 @pytest.fixture(scope="session")
 def host():
     """Compile for this CPU."""
-    from tests.ansor import host
+    from benchmarks import host_c
 
-    return host
+    return host_c

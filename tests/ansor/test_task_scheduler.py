@@ -131,7 +131,9 @@ def test_the_example_runs(host, tmp_path, monkeypatch, capsys):
 def test_a_killed_run_loses_nothing(host, tmp_path):
     """SIGKILL in the midst of it: what the log has is not measured again."""
     log = tmp_path / "log.json"
-    code = f"from tests.ansor import host, test_task_scheduler as t\nt.tune(4000, {str(log)!r})\n"
+    code = (
+        f"from benchmarks import host_c\nfrom tests.ansor import test_task_scheduler as t\nt.tune(4000, {str(log)!r})\n"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, start_new_session=True)
     try:
         deadline = time.monotonic() + 120

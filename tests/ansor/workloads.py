@@ -6,7 +6,7 @@ from __future__ import annotations
 import tvm
 from tvm import auto_scheduler, te, topi
 
-from tests.ansor.host import TARGET, hardware
+from benchmarks.host_c import TARGET, hardware
 
 QUICK = {"evolutionary_search_population": 64, "evolutionary_search_num_iters": 2, "sample_init_min_population": 8}
 
