@@ -23,6 +23,8 @@ from familyseer.transfer.choices import inner_tile
 __all__ = ["FamilySketchPolicy"]
 
 _SEEDS = 64  # that the model ranks in a round
+_PROPOSALS = 48  # of a search among choices, to be ranked by both models
+_RANDOM_EVERY = 16  # candidates of which one is random
 
 
 class FamilySketchPolicy(SketchPolicy):
@@ -61,14 +63,31 @@ class FamilySketchPolicy(SketchPolicy):
         super().__init__(task, program_cost_model, **options)
 
     def _seeds(self, space: ScheduleSpace, num_measure: int) -> list[Schedule]:
-        sketches = [canonical_json(trace_json(sketch)) for sketch in space.sketches]
         rng = np.random.default_rng([self.seed, self.round])
         count = max(_SEEDS, num_measure)
-        seeds = self._new(space.finish(self._seed_source.seeds_for(self.described, sketches, count, rng)), count, set())
+        traces = self._seed_source.seeds_for(self.described, _sketches(space), count, rng)
+        seeds = self._new(space.finish(traces), count, set())
         if not seeds:
             return []
         scores = self._acquisition(self._features(seeds))
         return [seeds[i] for i in np.argsort(-scores, kind="stable")]
+
+    def _evolved(self, space: ScheduleSpace, num_measure: int, seen: set[int]) -> list[Schedule]:
+        if not self.params.choice_search:
+            return super()._evolved(space, num_measure, seen)
+        rng = np.random.default_rng([self.seed, self.round])
+        count, share = max(_PROPOSALS, 2 * num_measure), self.params.inner_tile_share
+        proposals = self._seed_source.proposals(self.described, _sketches(space), count, share, rng)
+        finished = space.finish_each([trace for trace, _ in proposals])
+        good = [(made, score) for made, (_, score) in zip(finished, proposals, strict=True) if made is not None]
+        if len(good) < num_measure:
+            return super()._evolved(space, num_measure, seen)
+        schedules, scores = [made for made, _ in good], np.array([score for _, score in good])
+        both = _standard(scores) + _standard(self._acquisition(self._features(schedules)))
+        ranked = [schedules[i] for i in np.argsort(-both, kind="stable")]
+        num_random = -(-num_measure // _RANDOM_EVERY)
+        picked = self._new(self._varied(ranked, num_measure), num_measure - num_random, seen)
+        return picked + self._new(space.sample(2 * num_random), num_random, seen)
 
     def _varied(self, schedules: list[Schedule], num_measure: int) -> list[Schedule]:
         """Put off schedules whose inner tile has been picked often enough."""
@@ -91,3 +110,13 @@ class FamilySketchPolicy(SketchPolicy):
         super()._remember(schedules, traces, results)
         valid = [(trace, result.cost) for trace, result in zip(traces, results, strict=True) if result.costs]
         self._seed_source.learn(self.described, [trace for trace, _ in valid], [cost for _, cost in valid])
+
+
+def _sketches(space: ScheduleSpace) -> list[str]:
+    return [canonical_json(trace_json(sketch)) for sketch in space.sketches]
+
+
+def _standard(scores: np.ndarray) -> np.ndarray:
+    """Return scores with mean 0 and standard deviation 1."""
+    deviation = scores.std()
+    return (scores - scores.mean()) / deviation if deviation > 0 else np.zeros(len(scores))

@@ -22,6 +22,11 @@ class SeedSource(Protocol):
     def seeds_for(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> Sequence[str]:
         """Return up to `count` traces, as JSON text, that may fit the task whose sketches are given; best first."""
 
+    def proposals(
+        self, task: Task, sketches: Sequence[str], count: int, share: float, rng: np.random.Generator
+    ) -> Sequence[tuple[str, float]]:
+        """Return up to `count` traces with their scores, best first; at most `share` of them with one inner tile."""
+
 
 class NoSeeds:
     """The source of no seeds."""
@@ -30,5 +35,11 @@ class NoSeeds:
         """Forget them."""
 
     def seeds_for(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> Sequence[str]:
+        """Return nothing."""
+        return ()
+
+    def proposals(
+        self, task: Task, sketches: Sequence[str], count: int, share: float, rng: np.random.Generator
+    ) -> Sequence[tuple[str, float]]:
         """Return nothing."""
         return ()

@@ -11,7 +11,7 @@ import numpy as np
 
 from familyseer.records import canonical_json
 from familyseer.task import Task, TaskKey
-from familyseer.transfer import Choice, Choices, Donor, DonorPool, Option, Sketch, Tile
+from familyseer.transfer import Choice, Choices, Donor, DonorPool, Experience, Option, Sketch, Tile, propose
 
 __all__ = ["TransferSeeds", "sketch_of", "with_choices"]
 
@@ -29,7 +29,7 @@ class TransferSeeds:
     """
 
     def __init__(self, relatives: Callable[[TaskKey], Collection[TaskKey]]) -> None:
-        self.pool = DonorPool()
+        self.pool, self.experience = DonorPool(), Experience()
         self._relatives = relatives
 
     def learn(self, task: Task, traces: Sequence[str], costs: Sequence[float]) -> None:
@@ -39,6 +39,8 @@ class TransferSeeds:
         ]
         if donors:
             self.pool.add(task.key, donors)
+        for donor in donors:
+            self.experience.add(task.key, donor.sketch, donor.cost)
 
     def seeds_for(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
         """Return up to `count` traces for a task, made of its sketches' and without their post-processing."""
@@ -46,6 +48,24 @@ class TransferSeeds:
         places = list(own)
         found = self.pool.seeds(task.key, list(own.values()), count, relatives=self._relatives(task.key), rng=rng)
         return [with_choices(sketches[places[seed.sketch]], seed.choices) for seed in found]
+
+    def proposals(
+        self, task: Task, sketches: Sequence[str], count: int, share: float, rng: np.random.Generator
+    ) -> list[tuple[str, float]]:
+        """Return up to `count` traces of a search among choices, as `seeds_for` does, with their scores."""
+        own = {i: sketch for i, trace in enumerate(sketches) if (sketch := sketch_of(trace))}
+        places = list(own)
+        found = propose(
+            task.key,
+            list(own.values()),
+            self.pool,
+            self.experience,
+            count,
+            relatives=self._relatives(task.key),
+            share=share,
+            rng=rng,
+        )
+        return [(with_choices(sketches[places[made.sketch]], made.choices), made.score) for made in found]
 
 
 def sketch_of(trace: str) -> Sketch | None:

@@ -3,19 +3,24 @@
 
 from familyseer.transfer.choices import Choice, Choices, Option, Tile, neighbours, transferred
 from familyseer.transfer.donors import Donor, DonorPool, Seed, Sketch
+from familyseer.transfer.experience import Experience
 from familyseer.transfer.factors import kept, scaled
+from familyseer.transfer.search import Proposal, propose
 
 __all__ = [
     "Choice",
     "Choices",
     "Donor",
     "DonorPool",
+    "Experience",
     "Option",
+    "Proposal",
     "Seed",
     "Sketch",
     "Tile",
     "kept",
     "neighbours",
+    "propose",
     "scaled",
     "transferred",
 ]

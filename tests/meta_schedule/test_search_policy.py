@@ -17,7 +17,7 @@ from familyseer.meta_schedule.search_params import SearchParams
 from familyseer.meta_schedule.search_policy import PreloadMeasuredStates, SketchPolicy
 from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.meta_schedule.seeds import NoSeeds
-from familyseer.meta_schedule.space import Evolution, extract_features, module_hash
+from familyseer.meta_schedule.space import Evolution, ScheduleSpace, extract_features, module_hash
 from familyseer.meta_schedule.traces import trace_json
 from familyseer.meta_schedule.transfer import TransferSeeds, sketch_of, with_choices
 from familyseer.records import MeasureRecord, canonical_json
@@ -214,7 +214,31 @@ def test_a_round_measures_the_seeds_that_the_model_likes_best(task):
         policy.continue_search_one_round(8, PretendMeasurer())
 
 
-def test_a_resumed_family_proposes_what_the_interrupted_one_would_have(task):
+def test_a_search_among_choices_needs_no_evolution(task, monkeypatch):
+    """Once enough was measured, choices are searched by their numbers; one candidate in sixteen is random."""
+    policy = FamilySketchPolicy(
+        task, trained_model(task), seeds=TransferSeeds(lambda key: ()), params={**QUICK, "choice_search": True}
+    )
+    measurer = PretendMeasurer()
+    policy.continue_search_one_round(24, measurer)
+    sampled = []
+    sample = ScheduleSpace.sample
+    monkeypatch.setattr(ScheduleSpace, "sample", lambda self, count: sampled.append(count) or sample(self, count))
+    monkeypatch.setattr(ScheduleSpace, "evolve", lambda *args: pytest.fail("programs were evolved"))
+    for count in (8, 32):
+        policy.continue_search_one_round(count, measurer)
+    assert len(measurer.measured) == len(set(measurer.measured)) == 64
+    assert sampled == [2, 4]
+
+
+def test_without_experience_a_search_among_choices_is_one_among_programs(task):
+    """The first round of all, and a source that has nothing to say."""
+    policy = FamilySketchPolicy(task, trained_model(task), seeds=NoSeeds(), params={**QUICK, "choice_search": True})
+    assert len({module_hash(schedule) for schedule in policy.propose(8)}) == 8
+
+
+@pytest.mark.parametrize("choice_search", [False, True])
+def test_a_resumed_family_proposes_what_the_interrupted_one_would_have(task, choice_search):
     """Models, donors and own bests come back from the records of all, in whatever order the tasks take them over."""
     relative = SearchTask(func=matmul(64, 32, 96), target=TARGET)
     members = [task, relative]
@@ -222,7 +246,8 @@ def test_a_resumed_family_proposes_what_the_interrupted_one_would_have(task):
     def family():
         bank = ModelBank({t.task.key: "dense" for t in members}, lambda: XGBCostModel(min_samples=8), serve="shared")
         seeds = TransferSeeds(bank.relatives)
-        return bank, [FamilySketchPolicy(t, bank, seeds=seeds, params=QUICK) for t in members]
+        params = {**QUICK, "choice_search": choice_search}
+        return bank, [FamilySketchPolicy(t, bank, seeds=seeds, params=params) for t in members]
 
     _, policies = family()
     rounds = []

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What measured choices teach of others: a model that ranks schedules before any of them is built.
+
+The cost model of programs needs each of them scheduled and lowered, a few milliseconds; this one needs their numbers alone.
+On the candidates of recorded searches it puts as many pairs in order as that model, and both together more than either.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from math import log, log2
+
+import numpy as np
+from numpy.typing import NDArray
+
+from familyseer.task import TaskKey
+from familyseer.transfer.choices import Choices, Kinds, Tile, kinds_of
+from familyseer.transfer.donors import Sketch
+
+__all__ = ["ChoiceModel", "Experience", "encode"]
+
+_LEAST = 16  # measured schedules before the model says anything
+_MOST = 2000  # that are learnt, those nearest to their tasks' best
+_FLOOR = -4.0  # slower than 55 times the best is as slow as can be
+_TREES = 64
+
+
+def encode(choices: Choices) -> list[float]:
+    """Describe choices by numbers: of each loop extent, factors and the sizes of its inner tiles, all as binary logarithms.
+
+    Options are their indices. At the end stands, for each number of levels, the size of the tiles over all loops that have
+    as many.
+
+    Examples
+    --------
+    >>> encode((Tile((2, 4)), Tile((1, 8))))
+    [3.0, 1.0, 2.0, 2.0, 3.0, 0.0, 3.0, 3.0, 1.0, 5.0]
+    """
+    numbers: list[float] = []
+    levels: dict[int, list[float]] = {}
+    for choice in choices:
+        if isinstance(choice, Tile):
+            logs = [log2(factor) for factor in choice.factors]
+            numbers += [sum(logs), *logs, *accumulate(logs[:0:-1])]
+            total = levels.setdefault(len(logs), [0.0] * len(logs))
+            levels[len(logs)] = [a + b for a, b in zip(total, logs, strict=True)]
+        else:
+            numbers.append(float(choice.index))
+    return [*numbers, *(total for count in sorted(levels) for total in levels[count])]
+
+
+class ChoiceModel:
+    """Extremely randomised trees (Geurts et al., 2006) from choices to the logarithm of relative throughput.
+
+    Parameters
+    ----------
+    rows
+        (n, d), see `encode`; a number that stands for the form of the sketch comes first.
+    labels
+        (n,) at most 0.
+    seed
+        Of the trees.
+    """
+
+    def __init__(self, rows: NDArray[np.float64], labels: NDArray[np.float64], *, seed: int) -> None:
+        from sklearn.ensemble import ExtraTreesRegressor  # here, so that importing familyseer stays fast
+
+        self._trees = ExtraTreesRegressor(_TREES, min_samples_leaf=2, max_features=0.5, random_state=seed)
+        self._trees.fit(rows, labels)
+
+    def scores(
+        self, form: tuple[str, ...], candidates: Sequence[Choices]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return mean and standard deviation of the trees' predictions for choices of one sketch, (n,) each."""
+        if not candidates:
+            return np.zeros(0), np.zeros(0)
+        number = _number(form)
+        rows = np.array([[number, *encode(choices)] for choices in candidates], dtype=np.float32)
+        votes = np.array([tree.tree_.predict(rows)[:, 0] for tree in self._trees.estimators_])
+        return votes.mean(axis=0), votes.std(axis=0)
+
+
+def _number(form: tuple[str, ...]) -> float:
+    """Return a number in [0, 1) that tells forms apart, whatever else has been seen."""
+    return zlib.crc32("\n".join(form).encode()) / 2**32
+
+
+@dataclass(slots=True)
+class Experience:
+    """The choices of all measured schedules, gathered by the kinds of choices that they leave open.
+
+    What it says depends on what was measured alone, not on the order.
+
+    Parameters
+    ----------
+    seed
+        Of the models.
+    """
+
+    seed: int = 0
+    _seen: dict[Kinds, list[tuple[TaskKey, list[float], float]]] = field(default_factory=dict)
+    _models: dict[Kinds, tuple[int, ChoiceModel]] = field(default_factory=dict)
+
+    def add(self, task: TaskKey, sketch: Sketch, cost: float) -> None:
+        """Take note of a measured schedule of a task and its latency in seconds."""
+        row = [_number(sketch.form), *encode(sketch.choices)]
+        self._seen.setdefault(kinds_of(sketch.choices), []).append((task, row, cost))
+
+    def model(self, kinds: Kinds) -> ChoiceModel | None:
+        """Return what ranks choices of these kinds; None while too few have been measured."""
+        seen = self._seen.get(kinds, [])
+        if len(seen) < _LEAST:
+            return None
+        known = self._models.get(kinds)
+        if known is None or known[0] != len(seen):
+            known = self._models[kinds] = (len(seen), self._fit(seen))
+        return known[1]
+
+    def _fit(self, seen: Sequence[tuple[TaskKey, list[float], float]]) -> ChoiceModel:
+        best: dict[TaskKey, float] = {}
+        for task, _, cost in seen:
+            best[task] = min(cost, best.get(task, cost))
+        labelled = sorted(((max(log(best[task] / cost), _FLOOR), row) for task, row, cost in seen), reverse=True)
+        labels, rows = zip(*labelled[:_MOST], strict=True)
+        return ChoiceModel(np.array(rows), np.array(labels), seed=self.seed)

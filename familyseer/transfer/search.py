@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Search among choices: evolution over numbers, which costs microseconds where one over programs costs milliseconds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from familyseer.task import TaskKey
+from familyseer.transfer.choices import Choice, Choices, Tile, inner_tile, jittered, kinds_of, neighbours, random_tile
+from familyseer.transfer.donors import DonorPool, Seed, Sketch
+from familyseer.transfer.experience import ChoiceModel, Experience
+
+__all__ = ["Proposal", "propose"]
+
+_STARTS = 256  # seeds from relatives, and as many drawn at random
+_OWN = 3  # best schedules of the task whose neighbours are tried
+_GENERATIONS, _PARENTS, _CHILDREN = 3, 96, 384
+_CROSSED = 0.4  # of the children have two parents
+_OPTIMISM = 0.5  # standard deviations added to a prediction: what is not known may be good
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Choices for one of a task's sketches, and how good they may be: a logarithm of relative throughput."""
+
+    sketch: int
+    choices: Choices
+    score: float
+
+
+def propose(
+    task: TaskKey,
+    sketches: Sequence[Sketch],
+    pool: DonorPool,
+    experience: Experience,
+    count: int,
+    *,
+    relatives: Collection[TaskKey] = (),
+    share: float = 0.25,
+    rng: np.random.Generator,
+) -> list[Proposal]:
+    """Return up to `count` different proposals for a task, best first; none while nothing comparable was measured.
+
+    Parameters
+    ----------
+    task, sketches, relatives
+        As for `DonorPool.seeds`.
+    pool, experience
+        What was measured.
+    share
+        Of the proposals that may have one inner tile, so that not all are alike.
+    rng
+        Draws all that is drawn.
+    """
+    models = {i: model for i, sketch in enumerate(sketches) if (model := experience.model(kinds_of(sketch.choices)))}
+    if not models:
+        return []
+    starts: dict[int, list[Choices]] = {i: [] for i in models}
+    for seed in [*pool.seeds(task, sketches, _STARTS, relatives=relatives, rng=rng), *_own(task, pool, sketches)]:
+        if seed.sketch in starts:
+            starts[seed.sketch].append(seed.choices)
+    for i in models:
+        starts[i] += [_random(sketches[i].choices, rng) for _ in range(_STARTS // len(models))]
+    found: dict[tuple[int, Choices], float] = {}
+    for i, model in models.items():
+        found |= _evolved(i, sketches[i].form, starts[i], model, rng)
+    ranked = sorted(found, key=lambda key: -found[key])  # stable, and found in an order that follows from `rng`
+    return [Proposal(*key, found[key]) for key in _varied(ranked, count, max(2, int(share * count)))]
+
+
+def _own(task: TaskKey, pool: DonorPool, sketches: Sequence[Sketch]) -> list[Seed]:
+    """Return the neighbours of the task's best schedules."""
+    forms = {sketch.form: i for i, sketch in enumerate(sketches)}
+    best = [donor.sketch for donor in pool.best().get(task, ())[:_OWN] if donor.sketch.form in forms]
+    return [Seed(forms[sketch.form], step, task) for sketch in best for step in neighbours(sketch.choices)]
+
+
+def _random(choices: Choices, rng: np.random.Generator) -> Choices:
+    """Draw every choice anew."""
+    return tuple(_drawn(choice, rng) for choice in choices)
+
+
+def _drawn(choice: Choice, rng: np.random.Generator) -> Choice:
+    if isinstance(choice, Tile):
+        return random_tile(choice.extent, len(choice.factors), rng)
+    return type(choice)(int(rng.integers(choice.of)), choice.of) if choice.of else choice
+
+
+def _evolved(
+    place: int, form: tuple[str, ...], starts: Sequence[Choices], model: ChoiceModel, rng: np.random.Generator
+) -> dict[tuple[int, Choices], float]:
+    """Return all that was met on the way with its score."""
+    scores: dict[Choices, float] = {}
+    fresh = list(dict.fromkeys(starts))
+    for generation in range(_GENERATIONS + 1):
+        mean, deviation = model.scores(form, fresh)
+        scores |= dict(zip(fresh, (mean + _OPTIMISM * deviation).tolist(), strict=True))
+        if generation < _GENERATIONS:
+            parents = sorted(scores, key=lambda choices: -scores[choices])[:_PARENTS]
+            children = (_child(parents, rng) for _ in range(_CHILDREN))
+            fresh = [child for child in dict.fromkeys(children) if child not in scores]
+    return {(place, choices): score for choices, score in scores.items()}
+
+
+def _child(parents: Sequence[Choices], rng: np.random.Generator) -> Choices:
+    # The better half of the parents has three quarters of the children.
+    first, second = (parents[int(len(parents) * rng.random() ** 2)] for _ in range(2))
+    if rng.random() < _CROSSED:
+        first = tuple(pair[int(rng.integers(2))] for pair in zip(first, second, strict=True))
+    return jittered(first, rng)
+
+
+def _varied(ranked: Sequence[tuple[int, Choices]], count: int, most: int) -> list[tuple[int, Choices]]:
+    """Take the first `count`, no more than `most` of them with one inner tile."""
+    taken: list[tuple[int, Choices]] = []
+    counts: Counter[Any] = Counter()
+    for place, choices in ranked:
+        tile = place, inner_tile(choices)
+        if counts[tile] < most and len(taken) < count:
+            counts[tile] += 1
+            taken.append((place, choices))
+    return taken

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Search among choices: what was measured of relatives leads to what is good for a task, and nothing impossible comes out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import log2
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from familyseer.transfer import Donor, DonorPool, Experience, Option, Sketch, Tile, propose
+from familyseer.transfer.choices import inner_tile, kinds_of, random_tile
+from familyseer.transfer.experience import encode
+
+FORM = ("tile", "vectorize")
+
+
+def sketch(*extents: int, form=FORM) -> Sketch:
+    """Return a sketch of loops of three levels and one option of four."""
+    return Sketch(form, (*(Tile((extent, 1, 1)) for extent in extents), Option(0, 4)))
+
+
+def cost(choices) -> float:
+    """Return a latency that is best with inner factors of eight and option two, whatever the extents."""
+    tiles = [choice for choice in choices if isinstance(choice, Tile)]
+    away = sum(abs(log2(tile.factors[-1]) - 3) for tile in tiles) + abs(choices[-1].index - 2)
+    return float(np.prod([tile.extent for tile in tiles])) * 1e-6 * 2.0**away
+
+
+def measured(tasks: dict[str, Sketch], count: int, seed: int = 0) -> tuple[DonorPool, Experience]:
+    """Measure random schedules of tasks."""
+    rng, pool, experience = np.random.default_rng(seed), DonorPool(), Experience()
+    for task, own in tasks.items():
+        for _ in range(count):
+            tiles = [random_tile(tile.extent, 3, rng) for tile in own.choices if isinstance(tile, Tile)]
+            found = Sketch(own.form, (*tiles, Option(int(rng.integers(4)), 4)))
+            pool.add(task, [Donor(cost(found.choices), found)])
+            experience.add(task, found, cost(found.choices))
+    return pool, experience
+
+
+def ask(pool, experience, own: Sketch, count: int = 16, task: str = "own", share: float = 1.0, seed: int = 0):
+    """Propose for one sketch."""
+    return propose(task, [own], pool, experience, count, share=share, rng=np.random.default_rng(seed))
+
+
+def test_relatives_lead_to_what_is_good():
+    """The best of sixteen proposals for a task that was never measured is optimal; drawn at random, it is far from that."""
+    pool, experience = measured({"a": sketch(64, 128), "b": sketch(32, 64)}, 40)
+    own = sketch(256, 32)
+    optimum = 256 * 32 * 1e-6
+    found = ask(pool, experience, own)
+    rng = np.random.default_rng(0)
+    drawn = [
+        (*(random_tile(extent, 3, rng) for extent in (256, 32)), Option(int(rng.integers(4)), 4)) for _ in range(16)
+    ]
+
+    assert min(cost(made.choices) for made in found) == pytest.approx(optimum)
+    assert np.median([cost(made.choices) for made in found]) <= 2 * optimum
+    assert np.median([cost(choices) for choices in drawn]) > 8 * optimum
+
+
+def test_proposals_come_best_first_and_once():
+    """Sorted by score, all different, the same for the same generator."""
+    pool, experience = measured({"a": sketch(64, 128)}, 40)
+    found = ask(pool, experience, sketch(64, 128), 40, task="a")
+
+    assert [made.score for made in found] == sorted((made.score for made in found), reverse=True)
+    assert len({(made.sketch, made.choices) for made in found}) == 40
+    assert found == ask(pool, experience, sketch(64, 128), 40, task="a")
+
+
+def test_no_inner_tile_has_more_than_its_share():
+    """Two at least."""
+    pool, experience = measured({"a": sketch(64, 128)}, 40)
+    for share, most in [(0.25, 4), (0.01, 2), (1.0, 16)]:
+        found = ask(pool, experience, sketch(64, 64), share=share)
+        assert len(found) == 16
+        assert max(Counter(inner_tile(made.choices) for made in found).values()) <= most
+
+
+def test_nothing_comparable_is_no_proposal():
+    """Other kinds of choices, or too few measurements."""
+    pool, experience = measured({"a": sketch(64, 128)}, 15)
+    assert ask(pool, experience, sketch(64, 64)) == []
+    pool, experience = measured({"a": sketch(64, 128)}, 16)
+    assert len(ask(pool, experience, sketch(64, 64))) == 16
+    assert ask(pool, experience, sketch(64)) == []
+
+
+def test_each_sketch_is_ranked_by_those_of_its_kinds():
+    """A sketch without experience beside one with: proposals are for the latter."""
+    pool, experience = measured({"a": sketch(64, 128)}, 40)
+    found = propose("own", [sketch(64), sketch(64, 64)], pool, experience, 8, rng=np.random.default_rng(0))
+    assert {made.sketch for made in found} == {1}
+
+
+def test_the_form_of_a_sketch_counts():
+    """Of two sketches with the same kinds of choices, one is always four times slower: the other one is proposed."""
+    pool, experience = measured({"a": sketch(64, 128)}, 40)
+    rng = np.random.default_rng(1)
+    for _ in range(40):
+        tiles = (random_tile(64, 3, rng), random_tile(128, 3, rng))
+        slow = Sketch(("tile", "cache"), (*tiles, Option(int(rng.integers(4)), 4)))
+        experience.add("a", slow, 4 * cost(slow.choices))
+    both = [sketch(64, 64, form=("tile", "cache")), sketch(64, 64)]
+    found = propose("own", both, pool, experience, 16, share=1.0, rng=np.random.default_rng(0))
+    assert Counter(made.sketch for made in found)[1] >= 12
+
+
+@given(st.lists(st.integers(1, 360), min_size=1, max_size=3), st.integers(0, 2**32 - 1))
+def test_proposals_are_possible(extents, seed):
+    """Every loop keeps its extent, every option is one of those there are."""
+    own = sketch(*extents)
+    pool, experience = measured({"a": sketch(*reversed(extents))}, 16, seed)
+    for made in ask(pool, experience, own, 8, seed=seed):
+        assert kinds_of(made.choices) == kinds_of(own.choices)
+        assert [c.extent for c in made.choices if isinstance(c, Tile)] == extents
+        assert 0 <= made.choices[-1].index < 4
+
+
+@given(st.integers(1, 5000), st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_random_tiles_multiply_to_the_extent(extent, levels, seed):
+    """Exactly."""
+    tile = random_tile(extent, levels, np.random.default_rng(seed))
+    assert tile.extent == extent
+    assert len(tile.factors) == levels
+
+
+def test_encoding_is_what_it_says():
+    """Extent, factors, sizes of inner tiles; options; sums over loops of as many levels."""
+    assert encode((Tile((2, 4)), Option(3, 4), Tile((1, 8)), Tile((4, 1, 2)))) == [
+        *[3.0, 1.0, 2.0, 2.0],
+        3.0,
+        *[3.0, 0.0, 3.0, 3.0],
+        *[3.0, 2.0, 0.0, 1.0, 1.0, 1.0],
+        *[1.0, 5.0],
+        *[2.0, 0.0, 1.0],
+    ]
+
+
+def test_the_order_of_measurements_does_not_matter():
+    """An interrupted run learns its log task by task."""
+    tasks = {"a": sketch(64, 128), "b": sketch(32, 32, form=("tile", "cache"))}
+    found = []
+    for names in (["a", "b"], ["b", "a"]):
+        pool, experience = DonorPool(), Experience()
+        for name in names:
+            part, _ = measured({name: tasks[name]}, 20)
+            for donor in part.best()[name]:
+                pool.add(name, [donor])
+                for _ in range(5):
+                    experience.add(name, donor.sketch, donor.cost)
+        found.append(ask(pool, experience, sketch(64, 64)))
+    assert found[0] == found[1] != []
+
+
+def test_models_are_made_anew_only_for_news():
+    """And the last two thousand schedules are enough."""
+    _, experience = measured({"a": sketch(8, 8)}, 20)
+    kinds = kinds_of(sketch(8, 8).choices)
+    first = experience.model(kinds)
+    assert experience.model(kinds) is first
+    experience.add("a", sketch(8, 8), 1.0)
+    assert experience.model(kinds) is not first
