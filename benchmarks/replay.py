@@ -27,10 +27,12 @@ from benchmarks.curves import SLACKS
 from benchmarks.machine import describe
 from benchmarks.table import RANDOM_PROGRAMS, MeasuredTask, load_table
 from familyseer.cost_model import CostModel, PackSumXGBModel, RandomCostModel, XGBCostModel
+from familyseer.families.keys import partition_tasks
 from familyseer.families.learner import family_model
+from familyseer.families.priors import priors
 from familyseer.ledger import whole_number
 from familyseer.measure import INVALID_COST, MeasureErrorNo, MeasureResult
-from familyseer.schedulers import GradientScheduler, RoundRobinScheduler, TaskScheduler
+from familyseer.schedulers import FamilyGradientScheduler, GradientScheduler, RoundRobinScheduler, TaskScheduler
 from familyseer.schedulers.base import weighted_sum
 from familyseer.task import Task
 from familyseer.tuner import RoundOutcome, Tuner
@@ -57,6 +59,11 @@ MODELS: Mapping[str, MakeModel] = {
 SCHEDULERS: Mapping[str, MakeScheduler] = {
     "gradient": lambda tasks, seed: GradientScheduler(
         weighted_sum([task.weight for task in tasks]), rng=np.random.default_rng(seed)
+    ),
+    "family gradient": lambda tasks, seed: FamilyGradientScheduler(
+        weighted_sum([task.weight for task in tasks]),
+        rng=np.random.default_rng(seed),
+        priors=priors(tasks, partition_tasks("op", tasks)),
     ),
     "round-robin": lambda tasks, seed: RoundRobinScheduler(),
 }

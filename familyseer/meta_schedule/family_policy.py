@@ -23,8 +23,7 @@ from familyseer.transfer.choices import inner_tile
 __all__ = ["FamilySketchPolicy"]
 
 _SEEDS = 64  # that the model ranks in a round
-_PROPOSALS = 48  # of a search among choices, to be ranked by both models
-_RANDOM_EVERY = 16  # candidates of which one is random
+_PROPOSALS = 32  # of a search among choices, and as many random candidates, for the model of programs to rank
 
 
 class FamilySketchPolicy(SketchPolicy):
@@ -77,17 +76,12 @@ class FamilySketchPolicy(SketchPolicy):
             return super()._evolved(space, num_measure, seen)
         rng = np.random.default_rng([self.seed, self.round])
         count, share = max(_PROPOSALS, 2 * num_measure), self.params.inner_tile_share
-        proposals = self._seed_source.proposals(self.described, _sketches(space), count, share, rng)
-        finished = space.finish_each([trace for trace, _ in proposals])
-        good = [(made, score) for made, (_, score) in zip(finished, proposals, strict=True) if made is not None]
+        good = space.finish(self._seed_source.proposals(self.described, _sketches(space), count, share, rng))
         if len(good) < num_measure:
             return super()._evolved(space, num_measure, seen)
-        schedules, scores = [made for made, _ in good], np.array([score for _, score in good])
-        both = _standard(scores) + _standard(self._acquisition(self._features(schedules)))
-        ranked = [schedules[i] for i in np.argsort(-both, kind="stable")]
-        num_random = -(-num_measure // _RANDOM_EVERY)
-        picked = self._new(self._varied(ranked, num_measure), num_measure - num_random, seen)
-        return picked + self._new(space.sample(2 * num_random), num_random, seen)
+        candidates = [*good, *space.sample(count)]
+        ranked = np.argsort(-self._acquisition(self._features(candidates)), kind="stable")
+        return self._new(self._varied([candidates[i] for i in ranked], num_measure), num_measure, seen)
 
     def _varied(self, schedules: list[Schedule], num_measure: int) -> list[Schedule]:
         """Put off schedules whose inner tile has been picked often enough."""
@@ -114,9 +108,3 @@ class FamilySketchPolicy(SketchPolicy):
 
 def _sketches(space: ScheduleSpace) -> list[str]:
     return [canonical_json(trace_json(sketch)) for sketch in space.sketches]
-
-
-def _standard(scores: np.ndarray) -> np.ndarray:
-    """Return scores with mean 0 and standard deviation 1."""
-    deviation = scores.std()
-    return (scores - scores.mean()) / deviation if deviation > 0 else np.zeros(len(scores))

@@ -24,8 +24,8 @@ class SeedSource(Protocol):
 
     def proposals(
         self, task: Task, sketches: Sequence[str], count: int, share: float, rng: np.random.Generator
-    ) -> Sequence[tuple[str, float]]:
-        """Return up to `count` traces with their scores, best first; at most `share` of them with one inner tile."""
+    ) -> Sequence[str]:
+        """Return up to `count` traces of a search among choices, best first; at most `share` of them with one inner tile."""
 
 
 class NoSeeds:
@@ -40,6 +40,6 @@ class NoSeeds:
 
     def proposals(
         self, task: Task, sketches: Sequence[str], count: int, share: float, rng: np.random.Generator
-    ) -> Sequence[tuple[str, float]]:
+    ) -> Sequence[str]:
         """Return nothing."""
         return ()

@@ -125,11 +125,7 @@ class ScheduleSpace:
         return _spread(lambda i: sample(self._strategies[i], shares[i]) if shares[i] else [], len(self._strategies))
 
     def finish(self, traces: Sequence[str]) -> list[Schedule]:
-        """Complete traces that have no post-processing, in their order; those that TVM's checks refuse are left out."""
-        return [schedule for schedule in self.finish_each(traces) if schedule is not None]
-
-    def finish_each(self, traces: Sequence[str]) -> list[Schedule | None]:
-        """Complete traces that have no post-processing; None for each that TVM's checks refuse.
+        """Complete traces that have no post-processing, in their order; those that TVM's checks refuse are left out.
 
         Parameters
         ----------
@@ -137,7 +133,8 @@ class ScheduleSpace:
             JSON text, of this workload's sketches with other choices.
         """
         parts = len(self._contexts)
-        return _spread(lambda i: [_finished(self._contexts[i], trace) for trace in traces[i::parts]], parts)
+        finished = _spread(lambda i: [_finished(self._contexts[i], trace) for trace in traces[i::parts]], parts)
+        return [schedule for schedule in finished if schedule is not None]
 
     def evolve(self, population: Sequence[Schedule], count: int, predict: Predict) -> list[Schedule]:
         """Return up to `count` schedules that `predict` scores highest after evolution, best of each island first.

@@ -51,8 +51,8 @@ class TransferSeeds:
 
     def proposals(
         self, task: Task, sketches: Sequence[str], count: int, share: float, rng: np.random.Generator
-    ) -> list[tuple[str, float]]:
-        """Return up to `count` traces of a search among choices, as `seeds_for` does, with their scores."""
+    ) -> list[str]:
+        """Return up to `count` traces as `seeds_for` does, but of a search among choices (`familyseer.transfer.propose`)."""
         own = {i: sketch for i, trace in enumerate(sketches) if (sketch := sketch_of(trace))}
         places = list(own)
         found = propose(
@@ -65,7 +65,7 @@ class TransferSeeds:
             share=share,
             rng=rng,
         )
-        return [(with_choices(sketches[places[made.sketch]], made.choices), made.score) for made in found]
+        return [with_choices(sketches[places[made.sketch]], made.choices) for made in found]
 
 
 def sketch_of(trace: str) -> Sketch | None:

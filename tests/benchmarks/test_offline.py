@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
+from itertools import pairwise
 from math import inf
 
 import numpy as np
 import pytest
 
 from benchmarks import accuracy, bank, families, replay, training_time
-from benchmarks.table import MeasuredTask, load_table, save_table
+from benchmarks.table import RANDOM_PROGRAMS, MeasuredTask, load_table, save_table
 from familyseer import auto_scheduler
 from familyseer.cost_model import RandomCostModel, XGBCostModel
 from familyseer.errors import InvalidInputError
@@ -270,6 +272,26 @@ class TestReplay:
             run.tuner.run()
         assert first.scores == second.scores
 
+    @pytest.mark.parametrize(("name", "waits"), [("family gradient", range(40, 52)), ("gradient", range(150, 400))])
+    def test_a_fast_task_is_not_starved(self, name, waits):
+        """Two convolutions of milliseconds and a softmax that is called once in a million: Ansor's gradient forgets it.
+
+        The longest that it waits for a round, of 384 with one recorded measurement each.
+        """
+        found = {measured.task.name: measured for measured in load_table(RANDOM_PROGRAMS)}
+        chosen = [
+            found["c3_56"],
+            found["c3_28"],
+            replace(found["sm"], task=replace(found["sm"].task, weight=1e-6)),
+        ]
+        scheduler = replay.SCHEDULERS[name]([measured.task for measured in chosen], 0)
+        run = replay.Replay(chosen, RandomCostModel(seed=0), scheduler, trials=300, per_round=1, seed=0)
+        turns = []
+        while run.tuner.step():
+            turns.append(run.tuner.states[2].rounds)
+        when = [turn for turn, (before, after) in enumerate(pairwise([0, *turns])) if after > before]
+        assert max(after - before for before, after in pairwise([*when, len(turns)])) in waits
+
     def test_weights_count(self):
         """The optimum is the weighted sum of the fastest programs."""
         run = self.make(RandomCostModel(seed=0), weights=(1.0, 0.0, 2.0))
@@ -288,9 +310,13 @@ class TestReplay:
         arguments = ["--table", str(tmp_path / "t.npz"), "--trials", "24", "--seeds", "1", "--out", str(out)]
         monkeypatch.setattr(sys, "argv", ["x", *arguments])
         assert replay.main() == 0
-        rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| gradient", "| round"))]
-        assert len(rows) == len(replay.MODELS) * len(replay.SCHEDULERS) == 12
-        assert len(json.loads(out.read_text())["replays"]) == 12
+        rows = [
+            line
+            for line in capsys.readouterr().out.splitlines()
+            if line.startswith(("| gradient", "| family gradient", "| round"))
+        ]
+        assert len(rows) == len(replay.MODELS) * len(replay.SCHEDULERS) == 18
+        assert len(json.loads(out.read_text())["replays"]) == 18
 
     @pytest.mark.parametrize("arguments", [["--seeds", "0"], ["--trials", "2"], ["--table", "none.npz"]])
     def test_bad_input_is_refused(self, monkeypatch, capsys, arguments):
