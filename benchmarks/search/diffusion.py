@@ -19,11 +19,12 @@ import numpy as np
 from tvm.s_tir import Schedule
 
 from benchmarks.search.job import Report, Work
-from benchmarks.search.loop import ANY_TILES, Loop, described_tasks
+from benchmarks.search.loop import AS_PUBLISHED, Loop, described_tasks
 from benchmarks.search.ours import measurer_for
 from familyseer.cost_model import PackSumXGBModel
 from familyseer.ledger import Ledger
 from familyseer.meta_schedule.family_policy import FamilySketchPolicy
+from familyseer.meta_schedule.seeds import NoSeeds
 from familyseer.meta_schedule.transfer import sketch_of, with_choices
 from familyseer.task import Task
 from familyseer.transfer import Choices, Tile
@@ -128,7 +129,7 @@ class _Cluster:
         self.best = sorted([*self.best, *((cost, trace_of(i)) for cost, i in found)])[:_DONORS]
 
 
-class _DiffusedSeeds:
+class _DiffusedSeeds(NoSeeds):
     """The `SeedSource` of one sibling."""
 
     def __init__(self, cluster: _Cluster) -> None:
@@ -174,13 +175,13 @@ class Diffusion:
         sibling_params = {
             "evolutionary_search_num_iters": _GENERATIONS,
             "evolutionary_search_population": max(64, 4 * job.per_round),
-            **ANY_TILES,
+            **AS_PUBLISHED,
         }
         policies = [
             FamilySketchPolicy(
                 task,
                 model,
-                params=ANY_TILES if is_prior[i] else sibling_params,
+                params=AS_PUBLISHED if is_prior[i] else sibling_params,
                 seeds=None if is_prior[i] else _DiffusedSeeds(of_task[i]),
                 seed_population=1.0,
                 seed_measurements=(0.0, 0.0),

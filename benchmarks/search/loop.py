@@ -17,10 +17,10 @@ from familyseer.schedulers import GradientScheduler
 from familyseer.schedulers.base import ROUNDS_BEFORE_RETIREMENT, TaskState, similarity_label, weighted_sum
 from familyseer.task import Task
 
-__all__ = ["ANY_TILES", "Loop", "described_tasks", "latency", "phase_seconds"]
+__all__ = ["AS_PUBLISHED", "Loop", "described_tasks", "latency", "phase_seconds"]
 
 
-ANY_TILES = {"inner_tile_share": 1.0}
+AS_PUBLISHED = {"inner_tile_share": 1.0, "choice_search": False}
 """Search parameters of the methods of others, which do not vary the inner tiles of a round."""
 
 

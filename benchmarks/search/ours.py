@@ -31,7 +31,7 @@ FLAGS: Mapping[str, str] = {
     "serve_family": "every family is served by its own model, however that predicts",
     "no_transfer": "no schedules of relatives in the population",
     "no_variety": "rounds may be filled with candidates that have the same inner tile",
-    "choice_search": "search among choices instead of programs",
+    "program_search": "TVM's evolution of programs instead of a search among choices",
     "ansor_gradient": "Ansor's scheduler: no priors, rounds of equal size, gain per round",
     "pack_sum": "TVM's objective for the cost model instead of ours",
     "no_optimism": "the search follows the mean prediction instead of an upper confidence bound",
@@ -77,7 +77,7 @@ def run(work: Work, report: Report, policy: str, flags: frozenset[str]) -> None:
     )
     params: dict[str, Any] = {"evolutionary_search_population": 512} if "large_population" in flags else {}
     params |= {"inner_tile_share": 1.0} if "no_variety" in flags else {}
-    params |= {"choice_search": True} if "choice_search" in flags else {}
+    params |= {"choice_search": False} if "program_search" in flags else {}
     scheduler.tune(options, search_policy=policy, search_policy_params=params)
 
 

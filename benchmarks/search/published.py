@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 
 from benchmarks.search.job import Report, Work
-from benchmarks.search.loop import ANY_TILES, Loop, described_tasks
+from benchmarks.search.loop import AS_PUBLISHED, Loop, described_tasks
 from benchmarks.search.ours import measurer_for
 from familyseer.cost_model import PackSumXGBModel
 from familyseer.ledger import Ledger
@@ -42,7 +42,7 @@ class Published:
         }
         policies = [
             FamilySketchPolicy(
-                task, models[name], params=ANY_TILES, seed=work.job.seed, described=info, ledger=ledger, verbose=0
+                task, models[name], params=AS_PUBLISHED, seed=work.job.seed, described=info, ledger=ledger, verbose=0
             )
             for task, info, name in zip(work.tasks, described, family, strict=True)
         ]

@@ -23,7 +23,7 @@ from familyseer.transfer.choices import inner_tile
 __all__ = ["FamilySketchPolicy"]
 
 _SEEDS = 64  # that the model ranks in a round
-_PROPOSALS = 32  # of a search among choices, and as many random candidates, for the model of programs to rank
+_PROPOSALS = 16  # of a search among choices, and as many random candidates, for the model of programs to rank
 
 
 class FamilySketchPolicy(SketchPolicy):
