@@ -21,7 +21,7 @@ __all__ = ["AS_PUBLISHED", "Loop", "described_tasks", "latency", "phase_seconds"
 
 
 AS_PUBLISHED = {"inner_tile_share": 1.0, "choice_search": False}
-"""Search parameters of the methods of others, which do not vary the inner tiles of a round."""
+"""Search parameters of the methods of others, which evolve programs and do not vary the inner tiles of a round."""
 
 
 def described_tasks(work: Work) -> list[Task]:
