@@ -27,12 +27,11 @@ from benchmarks.curves import SLACKS
 from benchmarks.machine import describe
 from benchmarks.table import RANDOM_PROGRAMS, MeasuredTask, load_table
 from familyseer.cost_model import CostModel, PackSumXGBModel, RandomCostModel, XGBCostModel
-from familyseer.families.keys import partition_tasks
+from familyseer.families.keys import DEFAULT_POLICY, PolicyName
 from familyseer.families.learner import family_model
-from familyseer.families.priors import priors
 from familyseer.ledger import whole_number
 from familyseer.measure import INVALID_COST, MeasureErrorNo, MeasureResult
-from familyseer.schedulers import FamilyGradientScheduler, GradientScheduler, RoundRobinScheduler, TaskScheduler
+from familyseer.schedulers import GradientScheduler, RoundRobinScheduler, TaskScheduler, make_scheduler
 from familyseer.schedulers.base import weighted_sum
 from familyseer.task import Task
 from familyseer.tuner import RoundOutcome, Tuner
@@ -60,10 +59,12 @@ SCHEDULERS: Mapping[str, MakeScheduler] = {
     "gradient": lambda tasks, seed: GradientScheduler(
         weighted_sum([task.weight for task in tasks]), rng=np.random.default_rng(seed)
     ),
-    "family gradient": lambda tasks, seed: FamilyGradientScheduler(
+    "family gradient": lambda tasks, seed: make_scheduler(
+        "gradient",
         weighted_sum([task.weight for task in tasks]),
+        policy=PolicyName.parse(DEFAULT_POLICY),
+        tasks=tasks,
         rng=np.random.default_rng(seed),
-        priors=priors(tasks, partition_tasks("op", tasks)),
     ),
     "round-robin": lambda tasks, seed: RoundRobinScheduler(),
 }
@@ -149,14 +150,14 @@ def trials_within(scores: Sequence[tuple[int, float]], goal: float) -> float:
 def compare(table: Sequence[MeasuredTask], *, trials: int, per_round: int, seeds: int) -> list[dict[str, Any]]:
     """Replay every scheduler with every model, and every seed."""
     tasks, found = [measured.task for measured in table], []
-    for scheduler_name, make_scheduler in SCHEDULERS.items():
+    for scheduler_name, new_scheduler in SCHEDULERS.items():
         for model_name, make_model in MODELS.items():
             runs, started = [], time.perf_counter()
             for seed in range(seeds):
                 replay = Replay(
                     table,
                     make_model(tasks, seed),
-                    make_scheduler(tasks, seed),
+                    new_scheduler(tasks, seed),
                     trials=trials,
                     per_round=per_round,
                     seed=seed,

@@ -17,14 +17,12 @@ if TYPE_CHECKING:
     from familyseer.meta_schedule.api import *  # noqa: F403
 
 
-def _api() -> ModuleType:
-    return importlib.import_module(f"familyseer.{engine()}.api")
+_api: ModuleType = importlib.import_module(f"familyseer.{engine()}.api")
 
-
-__all__ = list(_api().__all__)
-globals().update({name: getattr(_api(), name) for name in __all__})
+__all__ = list(_api.__all__)
+globals().update({name: getattr(_api, name) for name in __all__})
 
 
 def __getattr__(name: str) -> Any:
     """Look up what the engine has beside its public names, or let it say why it has not."""
-    return getattr(_api(), name)
+    return getattr(_api, name)

@@ -3,10 +3,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Block", "core_operator", "shape_of"]
+__all__ = ["REDUCTION", "TRANSCENDENTAL", "Block", "core_operator", "shape_of", "structure_hash"]
+
+REDUCTION = 2
+"""What TVM calls the kind of a reduced loop, ``IterVar.CommReduce``."""
+
+TRANSCENDENTAL = ("exp", "erf", "tanh", "sigmoid", "log", "pow", "fast_exp")
+"""Functions that a softmax, among others, calls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +78,11 @@ def shape_of(blocks: Sequence[Block]) -> tuple[int, ...]:
         return ()
     heaviest = _heaviest(blocks)
     return (*heaviest.spatial.values(), *heaviest.reduction.values())
+
+
+def structure_hash(text: str) -> str:
+    """Hash a computation's text with every number abstracted: equal for the same operations on other shapes."""
+    return hashlib.sha256(re.sub(r"\d+", "#", text).encode()).hexdigest()[:16]
 
 
 def _heaviest(blocks: Sequence[Block]) -> Block:

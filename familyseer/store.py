@@ -25,6 +25,7 @@ from familyseer.cost_model.samples import thin
 from familyseer.errors import InvalidInputError, StoreError
 from familyseer.features import FeatureSet
 from familyseer.files import write_atomically
+from familyseer.ledger import whole_number
 from familyseer.task import Task
 from familyseer.transfer import Choice, Donor, DonorPool, Option, Sketch, Tile
 
@@ -209,7 +210,7 @@ def _task(values: Any) -> Task:
     kinds = {field.name: field.type for field in fields(Task)}
     if not isinstance(values, dict) or values.keys() != kinds.keys():
         raise InvalidInputError(f"a task must have {', '.join(kinds)}; got {values!r:.200}")
-    return Task(**{**values, "shape": tuple(_whole(extent) for extent in values["shape"])})
+    return Task(**{**values, "shape": tuple(whole_number("shape", extent, at_least=0) for extent in values["shape"])})
 
 
 def _costs(values: NDArray[Any]) -> NDArray[np.float64]:
@@ -234,11 +235,5 @@ def _donor(values: Any) -> Donor:
 
 def _choice(values: Any) -> Choice:
     if "factors" in values:
-        return Tile(tuple(_whole(factor, at_least=1) for factor in values["factors"]))
-    return Option(_whole(values["index"]), of=_whole(values["of"]))
-
-
-def _whole(value: Any, *, at_least: int = 0) -> int:
-    if type(value) is not int or value < at_least:
-        raise InvalidInputError(f"a whole number ≥ {at_least} is needed; got {value!r}")
-    return value
+        return Tile(tuple(whole_number("factors", factor, at_least=1) for factor in values["factors"]))
+    return Option(whole_number("index", values["index"], at_least=0), of=whole_number("of", values["of"], at_least=0))

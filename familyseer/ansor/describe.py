@@ -3,21 +3,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from tvm import auto_scheduler, te, tir
 
-from familyseer.operators import Block, core_operator, shape_of
+from familyseer.operators import REDUCTION, TRANSCENDENTAL, Block, core_operator, shape_of, structure_hash
 from familyseer.task import Task
 
 __all__ = ["blocks_of", "describe"]
 
-_REDUCTION = 2  # tvm.tir.IterVar.CommReduce
 _UNROLLED = "auto_scheduler_simplify_const_tensor_indices"  # which topi gives to winograd's transformations
-_TRANSCENDENTAL = ("exp", "erf", "tanh", "sigmoid", "log", "pow", "fast_exp")
 
 
 def describe(task: auto_scheduler.SearchTask, weight: float = 1.0) -> Task:
@@ -30,7 +26,7 @@ def describe(task: auto_scheduler.SearchTask, weight: float = 1.0) -> Task:
         flops=float(task.compute_dag.flop_ct),
         target=str(task.target),
         operator=core_operator(blocks),
-        structure=_structure(task.compute_dag),
+        structure=structure_hash(str(task.compute_dag)),
         shape=shape_of(blocks),
     )
 
@@ -46,10 +42,10 @@ def _describe(op: te.ComputeOp) -> Block:
     extents = {str(axis.var.name): (int(axis.iter_type), _extent(axis)) for axis in axes}
     return Block(
         name=str(op.name),
-        spatial={name: extent for name, (kind, extent) in extents.items() if kind != _REDUCTION},
-        reduction={name: extent for name, (kind, extent) in extents.items() if kind == _REDUCTION},
+        spatial={name: extent for name, (kind, extent) in extents.items() if kind != REDUCTION},
+        reduction={name: extent for name, (kind, extent) in extents.items() if kind == REDUCTION},
         reads=tuple(tuple(_variables(index) & extents.keys() for index in load.indices) for load in loads),
-        transcendental=bool(calls & set(_TRANSCENDENTAL)),
+        transcendental=bool(calls & set(TRANSCENDENTAL)),
         rule="winograd" if "winograd" in str(op.tag) or _UNROLLED in op.attrs else "",
     )
 
@@ -86,8 +82,3 @@ def _variables(index: Any) -> frozenset[str]:
 def _extent(axis: Any) -> int:
     extent = axis.dom.extent
     return int(extent) if isinstance(extent, tir.IntImm) else 1
-
-
-def _structure(dag: auto_scheduler.ComputeDAG) -> str:
-    """Hash the computation with every number abstracted: equal for the same operations on other shapes."""
-    return hashlib.sha256(re.sub(r"\d+", "#", str(dag)).encode()).hexdigest()[:16]

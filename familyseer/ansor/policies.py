@@ -15,7 +15,7 @@ from tvm import auto_scheduler
 
 from familyseer.ansor.cost_model import FamilyCostModel
 from familyseer.ansor.family_policy import FamilySketchPolicy
-from familyseer.ansor.records import Log
+from familyseer.ansor.records import Log, Round
 from familyseer.ansor.transfer import TransferSeeds
 from familyseer.cost_model import XGBCostModel
 from familyseer.errors import InvalidInputError
@@ -117,9 +117,9 @@ def _preload(folder: Path, index: int, log: Log | None) -> list[Any]:
     return [auto_scheduler.PreloadMeasuredStates(str(file))]
 
 
-def restore(policies: Policies, log: Log, tasks: Sequence[Any], described: Sequence[Task], size: int) -> None:
-    """Let model, families and donors become what they were after these measurements."""
-    for index, states in log.rounds(size):
+def restore(policies: Policies, rounds: Sequence[Round], tasks: Sequence[Any], described: Sequence[Task]) -> None:
+    """Let model, families and donors become what they were after these rounds."""
+    for index, states in rounds:
         given, results = [state.state for state in states], [state.result for state in states]
         policies.model.learn(tasks[index], given, results)
         if policies.seeds is not None:

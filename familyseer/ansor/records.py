@@ -18,7 +18,7 @@ from familyseer.ansor.results import result_of
 from familyseer.errors import LogError
 from familyseer.measure import MeasureResult
 
-__all__ = ["Log", "LoggedState", "mend", "read_log"]
+__all__ = ["Log", "LoggedState", "Round", "mend", "read_log"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,10 @@ class LoggedState:
     line: str
 
 
+Round = tuple[int, list[LoggedState]]
+"""Index of a task, and what was measured of it between two decisions of the scheduler."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Log:
     """What a log holds of some tasks.
@@ -63,9 +67,9 @@ class Log:
     states: Sequence[LoggedState]
     set_aside: Mapping[str, int]
 
-    def rounds(self, size: int) -> list[tuple[int, list[LoggedState]]]:
+    def rounds(self, size: int) -> list[Round]:
         """Return states in rounds of one task; the log does not say where a round ends, so `size` bounds them."""
-        rounds: list[tuple[int, list[LoggedState]]] = []
+        rounds: list[Round] = []
         for state in self.states:
             if rounds and rounds[-1][0] == state.task and len(rounds[-1][1]) < size:
                 rounds[-1][1].append(state)

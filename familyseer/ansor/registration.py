@@ -61,5 +61,5 @@ def _make_search_policies(
         log=log,
         model_file=load_model_file,
     )
-    restore(policies, log, tasks, described, num_measures_per_round)
+    restore(policies, log.rounds(num_measures_per_round), tasks, described)
     return list(policies.search)

@@ -160,8 +160,8 @@ class TaskScheduler(auto_scheduler.TaskScheduler):  # type: ignore[misc]  # tvm 
             tune_option.builder, tune_option.runner, tune_option.measure_callbacks, tune_option.verbose
         )
         try:
-            restore(policies, log, self.tasks, self.described, self.num_measures_per_round)
             rounds = log.rounds(self.num_measures_per_round)
+            restore(policies, rounds, self.tasks, self.described)
             tuner.restore([(index, [state.result for state in states]) for index, states in rounds])
             self._show()
             return tuner.run()

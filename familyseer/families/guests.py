@@ -39,11 +39,9 @@ def guest_labels(
     if not guests:
         return {}
     like = partition_tasks("op" if kind == "accuracy" else kind, [*tasks, *guests])
-    joined = {}
+    labels, joined = partition.labels(), {}
     for guest in guests:
-        mates = Counter(
-            partition.family_of(key) for key in like.members(like.family_of(guest.key)) if key in partition.labels()
-        )
+        mates = Counter(labels[key] for key in like.members(like.family_of(guest.key)) if key in labels)
         joined[guest.key] = mates.most_common(1)[0][0] if mates else f"guest {like.family_of(guest.key)}"
     return joined
 

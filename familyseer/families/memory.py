@@ -58,11 +58,10 @@ class Memory:
             When it cannot be written.
         """
         donors = pool.best()
-        learnt = {task.key: model.learnt(task.key) for task in self._tasks}
         self._store.write(
             [
                 StoredTask(task=task, donors=tuple(donors.get(task.key, ())), features=known[0], costs=known[1])
                 for task in self._tasks
-                if (known := learnt[task.key]) is not None
+                if (known := model.learnt(task.key)) is not None
             ]
         )

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Any
 
@@ -15,11 +14,11 @@ from tvm.tirx import IntImm, PrimFunc
 from tvm.tirx.analysis import undefined_vars
 
 from familyseer.errors import InvalidInputError
-from familyseer.operators import Block
+from familyseer.operators import REDUCTION, TRANSCENDENTAL, Block, structure_hash
 
 __all__ = ["blocks_of", "flops_of", "normalize", "structure_of", "workload_key"]
 
-_REDUCTION = 2  # tvm.tirx.IterVar.CommReduce
+_CALLS = re.compile(rf"\bT\.({'|'.join(TRANSCENDENTAL)})")
 
 
 def normalize(mod: IRModule | PrimFunc) -> IRModule:
@@ -57,9 +56,8 @@ def workload_key(mod: IRModule) -> str:
 
 
 def structure_of(mod: IRModule) -> str:
-    """Hash the computation with every number abstracted: equal for the same operations on other shapes."""
-    abstract = re.sub(r"\d+", "#", str(mod["main"].script(show_meta=False)))
-    return hashlib.sha256(abstract.encode()).hexdigest()[:16]
+    """Hash the computation with every number abstracted, see `familyseer.operators.structure_hash`."""
+    return structure_hash(str(mod["main"].script(show_meta=False)))
 
 
 def flops_of(mod: IRModule) -> float:
@@ -81,12 +79,12 @@ def _describe(block: Any) -> Block:
     body = str(block.body)
     return Block(
         name=str(block.name_hint),
-        spatial={name: extent for name, (kind, extent) in extents.items() if kind != _REDUCTION},
-        reduction={name: extent for name, (kind, extent) in extents.items() if kind == _REDUCTION},
+        spatial={name: extent for name, (kind, extent) in extents.items() if kind != REDUCTION},
+        reduction={name: extent for name, (kind, extent) in extents.items() if kind == REDUCTION},
         reads=tuple(
             tuple(frozenset(str(var.name) for var in undefined_vars(dim.min)) for dim in region.region)
             for region in block.reads
         ),
-        transcendental=bool(re.search(r"\bT\.(exp|erf|tanh|sigmoid|log|pow|fast_exp)", body)),
+        transcendental=bool(_CALLS.search(body)),
         rule=str(block.annotations.get("schedule_rule", "")),
     )
