@@ -72,6 +72,7 @@ def run(work: Work, report: Report, policy: str, flags: frozenset[str]) -> None:
         job.trials,
         num_measures_per_round=job.per_round,
         verbose=0,
+        finalists=0,  # the benchmark times those of all contestants together
         runner=_runner(work, **({"patience": float("inf")} if "full_timing" in flags else {})),
         measure_callbacks=[reporter, *(() if flags else _record_to(job, policy))],
     )

@@ -16,7 +16,7 @@ from familyseer.families.keys import DEFAULT_POLICY, PolicyName
 from familyseer.ledger import PHASES
 from familyseer.networks import Network
 from familyseer.progress import RoundProgress
-from familyseer.records import UNTUNED, LogContents, NetworkRecord, RecordLog, for_target, same_target, trials_for
+from familyseer.records import LogContents, NetworkRecord, RecordLog, for_target, same_target, trials_for
 from familyseer.report import (
     draw_families,
     failure_diagnosis,
@@ -128,7 +128,7 @@ def _print_tables(console: Console, contents: LogContents, target: str) -> int:
         console.print("\n" + render_gains(gain_rows(rows, untuned)))
     for task in uncovered(rows):
         records = for_target(contents.records, target)
-        mine = [r.result for r in records if r.task == task.key and r.policy != UNTUNED]
+        mine = [r.result for r in records if r.task == task.key and r.is_trial]
         if mine:
             console.print("\n" + failure_diagnosis(task.name, mine))
     return int(len(uncovered(rows)) == len(rows))

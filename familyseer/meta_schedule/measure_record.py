@@ -20,7 +20,16 @@ from familyseer.meta_schedule.database.rebuild import load_module
 from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.meta_schedule.target import parse_target, resolve_target, target_json
 from familyseer.meta_schedule.traces import rebuild_schedule, trace_json
-from familyseer.records import FamiliesRecord, LogContents, MeasureRecord, RecordLog, WorkloadRecord, canonical_json
+from familyseer.records import (
+    FamiliesRecord,
+    LogContents,
+    MeasureRecord,
+    RecordLog,
+    WorkloadRecord,
+    best_per_task,
+    canonical_json,
+    canonical_target,
+)
 from familyseer.records import same_target as same_target_json
 from familyseer.task import Task
 
@@ -33,6 +42,7 @@ __all__ = [
     "load_best_record",
     "load_records",
     "load_tasks",
+    "record_of",
     "save_records",
 ]
 
@@ -108,6 +118,22 @@ class MeasureCallback:
         """Put everything in a safe place after the last measurement."""
 
 
+def record_of(policy: Any, given: MeasureInput, result: MeasureResult) -> MeasureRecord:
+    """Return what a log says of a measurement that `policy` proposed in its present round."""
+    described = getattr(policy, "described", given.task.task)
+    return MeasureRecord(
+        task=described.key,
+        target=described.target,
+        trace=given.state.trace,
+        result=result,
+        policy=policy.name,
+        seed=policy.seed,
+        round=policy.round,
+        tvm_version=str(tvm.__version__),
+        predicted=given.predicted,
+    )
+
+
 class RecordToFile(MeasureCallback):
     """Append every measurement to a log, at once.
 
@@ -133,21 +159,8 @@ class RecordToFile(MeasureCallback):
         """Write one line per result."""
         self.start()
         for given, result in zip(inputs, results, strict=True):
-            described = getattr(policy, "described", given.task.task)
-            self._write_workload(described, given.task)
-            self._log.append(
-                MeasureRecord(
-                    task=described.key,
-                    target=described.target,
-                    trace=given.state.trace,
-                    result=result,
-                    policy=policy.name,
-                    seed=policy.seed,
-                    round=policy.round,
-                    tvm_version=str(tvm.__version__),
-                    predicted=given.predicted,
-                )
-            )
+            self._write_workload(getattr(policy, "described", given.task.task), given.task)
+            self._log.append(record_of(policy, given, result))
 
     def record_families(self, families: FamiliesRecord) -> None:
         """Write a change of the partition."""
@@ -262,16 +275,16 @@ def load_best_record(
         )
     contents = RecordLog(os.fspath(filename)).read()
     wanted = None if target is None else target_json(resolve_target(target))
-    valid = [
+    targets = dict.fromkeys(canonical_target(r.target) for r in contents.records) if wanted is None else (wanted,)
+    found = [
         record
-        for record in contents.records
-        if record.valid
-        and (workload_key is None or record.task == workload_key)
-        and (wanted is None or same_target_json(record.target, wanted))
+        for each in targets
+        for record in best_per_task(contents.records, each).values()
+        if workload_key in (None, record.task)
     ]
-    if not valid:
+    if not found:
         return None, None
-    best = min(valid, key=lambda record: record.cost)
+    best = min(found, key=lambda record: record.cost)
     task = _Tasks(contents).find(best)
     if task is None:
         raise InvalidInputError(

@@ -25,6 +25,8 @@ from familyseer.ledger import Ledger
 from familyseer.measure import MeasureResult
 from familyseer.meta_schedule.callbacks import LogEstimatedLatency, PrintTableInfo, TaskSchedulerCallback
 from familyseer.meta_schedule.family_policy import FamilySketchPolicy
+from familyseer.meta_schedule.finalists import finalists_of, time_finalists
+from familyseer.meta_schedule.measure_record import record_of
 from familyseer.meta_schedule.measurer import ProgramMeasurer
 from familyseer.meta_schedule.resume import recorded_rounds, restore_models
 from familyseer.meta_schedule.scheduler_view import SchedulerView
@@ -34,7 +36,7 @@ from familyseer.meta_schedule.seeds import SeedSource
 from familyseer.meta_schedule.transfer import TransferSeeds
 from familyseer.meta_schedule.tuning_options import TuningOptions
 from familyseer.metrics import Confidence
-from familyseer.records import FamiliesRecord, RecordLog
+from familyseer.records import UNTUNED, FamiliesRecord, Ranking, RecordLog, for_target
 from familyseer.report import failure_diagnosis
 from familyseer.schedulers import TaskScheduler as Strategy
 from familyseer.schedulers import make_scheduler
@@ -161,6 +163,7 @@ class TaskScheduler(SchedulerView):
             raise InvalidInputError(f"`tune_option` must be TuningOptions; got {tune_option!r}")
         self.tune_option, self.tic, self.ledger = tune_option, time.time(), Ledger()
         self._failures: dict[int, list[MeasureResult]] = {}
+        self._ranking = Ranking(max(tune_option.finalists, 1))
         self._memory = self._recall_store(search_policy)
         self.search_policies = self._make_policies(search_policy, search_policy_params, adaptive_training)
         self._tuner = self._make_tuner(tune_option, per_task_early_stopping, search_policy)
@@ -172,7 +175,7 @@ class TaskScheduler(SchedulerView):
             self._learn_from_guests()
             self._restore()
             with self._make_measurer(tune_option) as self.measurer:
-                return self._tuner.run()
+                return self._time_finalists(self._tuner.run())
         finally:
             for callback in started:
                 getattr(callback, "finish", lambda: None)()
@@ -233,7 +236,24 @@ class TaskScheduler(SchedulerView):
         self._round = self.described[index].key, policy.round
         inputs, results = policy.continue_search_one_round(num_measure, self.measurer)
         self._note_failures(index, results)
+        for given, result in zip(inputs, results, strict=True):
+            self._ranking.add(replace(record_of(policy, given, result), round=self._round[1]))
         return RoundOutcome(results=results, exhausted=not inputs)
+
+    def _time_finalists(self, summary: TuningSummary) -> TuningSummary:
+        """Time again what may be the best of each task, and return the summary with what that took and gave."""
+        finalists = finalists_of(self._ranking, self.described, self.tune_option.finalists)
+        if not finalists:
+            return summary
+        start = time.perf_counter()
+        described = {info.key: (task, info) for task, info in zip(self.tasks, self.described, strict=True)}
+        with self.ledger.phase("run"):
+            for records in time_finalists(described, finalists, self.measurer, seed=self.seed).values():
+                self._ranking.extend(records)
+        best = self._ranking.best()
+        known = all(task.key in best for task in self.described)
+        score = self.objective_func([best[task.key].cost for task in self.described]) if known else summary.score
+        return replace(summary, seconds=summary.seconds + time.perf_counter() - start, score=score)
 
     def _note_failures(self, index: int, results: Sequence[MeasureResult]) -> None:
         """Keep what went wrong with a task as long as nothing of it has worked."""
@@ -352,6 +372,8 @@ class TaskScheduler(SchedulerView):
             index, records = rounds[-1]
             self._round = self.described[index].key, records[0].round
         restore_models(contents, self.search_policies, self.model, rounds)
+        mine = for_target(contents.records, self.described[0].target)
+        self._ranking.extend(record for record in mine if record.policy != UNTUNED)
         outcomes = [(index, [record.result for record in records]) for index, records in rounds]
         for index, results in outcomes:
             self._note_failures(index, results)

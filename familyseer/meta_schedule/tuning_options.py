@@ -33,6 +33,9 @@ class TuningOptions:
         ``"local"``, a `LocalRunner` or an `RPCRunner`.
     measure_callbacks
         For instance ``[RecordToFile("tuning.json")]``; None: nothing is recorded.
+    finalists
+        When tuning ends, so many of each task's fastest candidates at most are timed again, together, where they are within
+        5 % of each other: the fastest of many single timings is a lucky one (not in TVM). 0 or 1: none.
     """
 
     def __init__(
@@ -44,6 +47,8 @@ class TuningOptions:
         builder: LocalBuilder | str = "local",
         runner: ProgramRunner | str = "local",
         measure_callbacks: Sequence[MeasureCallback] | None = None,
+        *,
+        finalists: int = 3,
     ) -> None:
         self.num_measure_trials = Budget(num_measure_trials).max_trials
         self.early_stopping = (
@@ -59,6 +64,7 @@ class TuningOptions:
             raise InvalidInputError(f"`runner` must be 'local', a LocalRunner or an RPCRunner; got {runner!r}")
         self.builder, self.runner = chosen_builder, chosen_runner
         self.measure_callbacks = _callbacks(measure_callbacks)
+        self.finalists = whole_number("finalists", finalists, at_least=0)
 
 
 def _callbacks(given: Sequence[MeasureCallback] | None) -> tuple[MeasureCallback, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from familyseer.records.canonical import canonical_json, canonical_target, parse_json, same_target, trace_digest
 from familyseer.records.lines import (
+    FINALIST,
     FORMAT_VERSION,
     UNTUNED,
     FamiliesRecord,
@@ -16,10 +17,12 @@ from familyseer.records.lines import (
     encode_line,
 )
 from familyseer.records.log import RecordLog
+from familyseer.records.ranking import Ranking
 from familyseer.records.reading import LogContents, LogEntry, QuarantinedLine
 from familyseer.records.select import best_per_task, families_by, for_target, trials_for
 
 __all__ = [
+    "FINALIST",
     "FORMAT_VERSION",
     "UNTUNED",
     "FamiliesRecord",
@@ -29,6 +32,7 @@ __all__ = [
     "MeasureRecord",
     "NetworkRecord",
     "QuarantinedLine",
+    "Ranking",
     "RecordLog",
     "WorkloadRecord",
     "best_per_task",

@@ -21,6 +21,7 @@ from familyseer.records.canonical import canonical_json, canonical_target, parse
 from familyseer.task import Task, TaskKey
 
 __all__ = [
+    "FINALIST",
     "FORMAT_VERSION",
     "UNTUNED",
     "FamiliesRecord",
@@ -37,6 +38,9 @@ FORMAT_VERSION = 1
 
 UNTUNED = "untuned"
 """Policy name of the measurement of an unscheduled program: a yardstick, no trial."""
+
+FINALIST = "finalist"
+"""Policy name of a second measurement of one of a task's fastest candidates, beside its rivals: no trial."""
 
 _T = TypeVar("_T")
 
@@ -145,6 +149,11 @@ class MeasureRecord:
     def valid(self) -> bool:
         """Whether the candidate ran."""
         return bool(self.result.costs)
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether this was a search policy's candidate, which a budget counts."""
+        return self.policy not in (UNTUNED, FINALIST)
 
     @property
     def cost(self) -> float:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 
 from familyseer.errors import LogError
 from familyseer.records.canonical import canonical_target
-from familyseer.records.lines import UNTUNED, FamiliesRecord, MeasureRecord
+from familyseer.records.lines import FamiliesRecord, MeasureRecord
+from familyseer.records.ranking import Ranking
 from familyseer.task import TaskKey
 
 __all__ = ["best_per_task", "families_by", "for_target", "trials_for"]
@@ -36,7 +37,7 @@ def trials_for(records: Iterable[MeasureRecord], target: str, log: object) -> li
     LogError
         There are trials, but all for other targets.
     """
-    trials = [record for record in records if record.policy != UNTUNED]
+    trials = [record for record in records if record.is_trial]
     usable = list(for_target(trials, target))
     if trials and not usable:
         raise LogError(
@@ -49,9 +50,5 @@ def trials_for(records: Iterable[MeasureRecord], target: str, log: object) -> li
 
 
 def best_per_task(records: Iterable[MeasureRecord], target: str) -> dict[TaskKey, MeasureRecord]:
-    """Return the fastest valid record of each task on `target`, of equals the first; tasks without one are left out."""
-    best: dict[TaskKey, MeasureRecord] = {}
-    for record in for_target(records, target):
-        if record.valid and (record.task not in best or record.cost < best[record.task].cost):
-            best[record.task] = record
-    return best
+    """Return the best record of each task on `target` (see `Ranking`); tasks without a valid one are left out."""
+    return Ranking().extend(for_target(records, target)).best()

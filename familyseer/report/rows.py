@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import fsum
 
 from familyseer.measure import MeasureErrorNo, MeasureResult
-from familyseer.records import UNTUNED, MeasureRecord, best_per_task, for_target
+from familyseer.records import UNTUNED, MeasureRecord, Ranking, best_per_task, for_target
 from familyseer.task import Task, TaskKey
 
 __all__ = [
@@ -119,16 +119,14 @@ class GainRow:
 class _Tally:
     trials: int = 0
     valid: int = 0
-    best: float | None = None
     failures: Counter[MeasureErrorNo] = field(default_factory=Counter)
 
     def add(self, result: MeasureResult) -> None:
         self.trials += 1
-        if not result.costs:
+        if result.costs:
+            self.valid += 1
+        else:
             self.failures[result.error_no] += 1
-            return
-        self.valid += 1
-        self.best = result.cost if self.best is None else min(self.best, result.cost)
 
 
 def task_rows(tasks: Sequence[Task], records: Iterable[MeasureRecord], target: str) -> tuple[TaskRow, ...]:
@@ -144,21 +142,24 @@ def task_rows(tasks: Sequence[Task], records: Iterable[MeasureRecord], target: s
         Records for other targets are left out, as are those of untuned programs.
     """
     tallies = {task.key: _Tally() for task in tasks}
+    ranking = Ranking()
     for record in for_target(records, target):
         if record.task in tallies and record.policy != UNTUNED:
-            tallies[record.task].add(record.result)
-    total = fsum(task.weight * (tallies[task.key].best or 0.0) for task in tasks)
-    return tuple(_row(task, tallies[task.key], total) for task in tasks)
+            ranking.add(record)
+            if record.is_trial:
+                tallies[record.task].add(record.result)
+    best = {key: record.cost for key, record in ranking.best().items()}
+    total = fsum(task.weight * best.get(task.key, 0.0) for task in tasks)
+    return tuple(_row(task, tallies[task.key], best.get(task.key), total) for task in tasks)
 
 
-def _row(task: Task, tally: _Tally, total: float) -> TaskRow:
-    known = tally.best is not None and total > 0
+def _row(task: Task, tally: _Tally, best: float | None, total: float) -> TaskRow:
     return TaskRow(
         task=task,
         trials=tally.trials,
         valid=tally.valid,
-        best=tally.best,
-        share=task.weight * (tally.best or 0.0) / total if known else None,
+        best=best,
+        share=task.weight * best / total if best is not None and total > 0 else None,
         failures=ranked(tally.failures),
     )
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from familyseer.records import UNTUNED, LogContents, NetworkRecord, for_target, same_target
+from familyseer.records import LogContents, NetworkRecord, for_target, same_target
 
 __all__ = ["network_text", "render_left_out", "render_summary"]
 
@@ -17,7 +17,7 @@ def render_summary(contents: LogContents, target: str) -> str:
     lines += [
         f"network {network_text(network)}" for network in contents.networks if same_target(network.target, target)
     ]
-    trials = [record for record in for_target(contents.records, target) if record.policy != UNTUNED]
+    trials = [record for record in for_target(contents.records, target) if record.is_trial]
     runs = Counter((record.policy or "unknown", record.seed, record.tvm_version or "?") for record in trials)
     lines += [f"{count} trials by {policy}, seed {seed}, TVM {tvm}" for (policy, seed, tvm), count in runs.items()]
     return "\n".join(lines)

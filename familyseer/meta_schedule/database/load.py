@@ -19,6 +19,7 @@ from familyseer.records import (
     MeasureRecord,
     NetworkRecord,
     QuarantinedLine,
+    Ranking,
     RecordLog,
     WorkloadRecord,
     canonical_target,
@@ -70,9 +71,8 @@ class _Harvest:
     """The best records of one target, collected line by line so that memory does not grow with the log."""
 
     target: str
-    limit: int
+    ranking: Ranking
     workloads: dict[TaskKey, WorkloadRecord] = field(default_factory=dict)
-    records: dict[TaskKey, list[MeasureRecord]] = field(default_factory=dict)
     untuned: dict[TaskKey, float] = field(default_factory=dict)
     quarantined: list[QuarantinedLine] = field(default_factory=list)
     failed: int = 0
@@ -93,22 +93,11 @@ class _Harvest:
         elif entry.trace == _NO_SCHEDULE:
             self.untuned[entry.task] = min(entry.cost, self.untuned.get(entry.task, inf))
         else:
-            self._keep(entry)
-
-    def _keep(self, record: MeasureRecord) -> None:
-        kept = self.records.setdefault(record.task, [])
-        kept.append(record)
-        if len(kept) >= 2 * self.limit:
-            del self.ranked(record.task)[self.limit :]
-
-    def ranked(self, key: TaskKey) -> list[MeasureRecord]:
-        kept = self.records.get(key, [])
-        kept.sort(key=lambda record: record.cost)  # stable: of equals the first measured
-        return kept
+            self.ranking.add(entry)
 
     def wanted(self, key: TaskKey) -> list[MeasureRecord]:
         """Return the ranked records that are faster than the program without a schedule."""
-        return [record for record in self.ranked(key) if record.cost < self.untuned.get(key, inf)]
+        return [record for record in self.ranking.ranked(key) if record.cost < self.untuned.get(key, inf)]
 
 
 def load_database(
@@ -135,7 +124,7 @@ def load_database(
     """
     if top_k < 1:
         raise InvalidInputError(f"`top_k` must be ≥ 1; got {top_k!r}")
-    harvest = _Harvest(target=canonical_target(target_json(target)), limit=top_k * _SPARE)
+    harvest = _Harvest(target=canonical_target(target_json(target)), ranking=Ranking(top_k * _SPARE))
     for entry in RecordLog(log_path).scan():
         harvest.add(entry)
     database = ms.database.MemoryDatabase()
@@ -146,13 +135,13 @@ def load_database(
         committed, refused = _commit_best(database, workload, harvest.wanted(key), target, top_k)
         loaded, stale = loaded + committed, stale + refused
         if not committed:
-            (missing if harvest.wanted(key) or not harvest.ranked(key) else unbeaten).append(workload.task)
+            (missing if harvest.wanted(key) or not harvest.ranking.ranked(key) else unbeaten).append(workload.task)
     report = LoadReport(
         loaded=loaded,
         failed=harvest.failed,
         other_target=harvest.other_target,
         stale=stale,
-        orphans=sum(len(kept) for key, kept in harvest.records.items() if key not in harvest.workloads),
+        orphans=sum(len(harvest.ranking.ranked(key)) for key in harvest.ranking if key not in harvest.workloads),
         missing=tuple(missing),
         unbeaten=tuple(unbeaten),
         quarantined=tuple(harvest.quarantined),
