@@ -9,13 +9,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 from types import MappingProxyType
 from typing import Literal, get_args
 
 from familyseer.errors import InvalidInputError
 from familyseer.task import TaskKey
 
-__all__ = ["PHASES", "Budget", "Ledger", "LedgerSnapshot", "Phase", "whole_number"]
+__all__ = ["PHASES", "Budget", "Ledger", "LedgerSnapshot", "Phase", "share", "whole_number"]
 
 Phase = Literal["search", "build", "run", "train", "families", "other"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
@@ -33,6 +34,13 @@ def whole_number(name: str, value: object, *, at_least: int, remedy: str = "") -
     if number < at_least:
         raise InvalidInputError(f"`{name}` must be an integer ≥ {at_least}; got {value!r}. {remedy}".rstrip())
     return number
+
+
+def share(name: str, value: object) -> float:
+    """Return `value` as a float from 0 to 1, or raise `InvalidInputError` that calls it `name`."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
+        raise InvalidInputError(f"`{name}` must be a number from 0 to 1; got {value!r}")
+    return float(value)
 
 
 @dataclass(frozen=True, slots=True)

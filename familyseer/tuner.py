@@ -12,7 +12,7 @@ from enum import Enum
 from types import MappingProxyType
 
 from familyseer.errors import InvalidInputError
-from familyseer.ledger import Budget, Ledger, whole_number
+from familyseer.ledger import Budget, Ledger, share, whole_number
 from familyseer.measure import INVALID_COST, MeasureResult
 from familyseer.metrics import Confidence
 from familyseer.schedulers.base import (
@@ -41,6 +41,8 @@ class StopReason(str, Enum):
     """All trials are spent."""
     EARLY_STOPPING = "early_stopping"
     """The objective has not fallen for as many trials as ``early_stopping`` says."""
+    SMALL_GAIN = "small_gain"
+    """As many trials again are expected to bring less than ``min_gain`` says."""
     ALL_RETIRED = "all_retired"
     """No task is worth or capable of another round."""
 
@@ -97,6 +99,7 @@ class _Progress:
     trials: int = 0
     best_score: float = INVALID_COST
     best_trial: int = 0
+    curve: tuple[tuple[int, float], ...] = ()  # trials and objective after each round once all tasks had one
 
 
 class Tuner:
@@ -126,6 +129,10 @@ class Tuner:
         Stop when the objective has not fallen for this many trials; -1: never.
     per_task_early_stopping
         Retire a task when its latency has not fallen for more trials than this; ``None``: never.
+    min_gain
+        Stop when as many trials again are expected to lower the objective by a smaller share than this; 0: never. The
+        objective falls about as a power of the trials, so that doubling them brings the same share as doubling them did
+        last time: what the later half of all trials has brought.
     before_round, after_round
         Called with the index of the task, and after the round also with its outcome.
     confidence
@@ -152,6 +159,7 @@ class Tuner:
         objective: Callable[[list[float]], object] | None = None,
         early_stopping: int = _NEVER,
         per_task_early_stopping: int | None = None,
+        min_gain: float = 0.0,
         before_round: Callable[[int], None] = lambda index: None,
         after_round: Callable[[int, RoundOutcome], None] = lambda index, outcome: None,
         confidence: Callable[[int], Confidence] = lambda index: Confidence(),
@@ -167,6 +175,7 @@ class Tuner:
         self._objective.check(len(tasks))
         self._early_stopping = whole_number("early_stopping", early_stopping, at_least=_NEVER, remedy="-1 means never.")
         self._task_patience = _patience(per_task_early_stopping)
+        self._min_gain = share("min_gain", min_gain)
         self._run_round, self._scheduler, self._clock = run_round, scheduler, clock
         self._before_round, self._after_round, self._confidence = before_round, after_round, confidence
         self._restored_trials = 0
@@ -268,13 +277,26 @@ class Tuner:
         # With early_stopping=0 a round without a fall is one too many, a round with one is not.
         if self._early_stopping != _NEVER and stale >= max(self._early_stopping, 1):
             return StopReason.EARLY_STOPPING
-        return None
+        return StopReason.SMALL_GAIN if self.expected_gain() < self._min_gain else None
+
+    def expected_gain(self) -> float:
+        """Return the share by which as many trials again are expected to lower the objective, from 0 to 1.
+
+        It is 1 while the later half of the trials began before all tasks had a round.
+        """
+        before = [score for trials, score in self._progress.curve if 2 * trials <= self.trials]
+        return 1 - self._progress.curve[-1][1] / before[-1] if before else 1.0
 
     def _explain(self, reason: StopReason) -> str:
         if reason is StopReason.BUDGET:
             return f"all {self.budget.max_trials} trials are spent"
         if reason is StopReason.EARLY_STOPPING:
             return f"no improvement in the last {self.trials - self.best_trial} trials"
+        if reason is StopReason.SMALL_GAIN:
+            return (
+                f"the later half of {self.trials} trials brought {100 * self.expected_gain():.2g} %, "
+                f"and as many again are expected to bring no more; asked for were {100 * self._min_gain:.2g} %"
+            )
         reasons = Counter(self.retired.values())
         return "all tasks are retired: " + "; ".join(f"{why} ({count})" for why, count in reasons.items())
 
@@ -299,6 +321,8 @@ class Tuner:
         after = _with_task(before, index, state, _EXPLORED if outcome.exhausted else self._hopeless(state))
         trials = before.trials + len(outcome.results)
         score = self._progress_score(after.states)
+        if not any(state.needs_warm_up for state in after.states):
+            after = replace(after, curve=(*before.curve, (trials, score)))
         # Asking the tuned task, not all, also holds in a replay, which does not know which tasks had been retired.
         if before.states[index].needs_warm_up or score < before.best_score:
             return replace(after, trials=trials, best_score=score, best_trial=trials)

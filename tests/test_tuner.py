@@ -244,6 +244,43 @@ def test_the_warm_up_is_not_stopped_early():
     assert tuner(engine, early_stopping=1).run().trials == 44
 
 
+def power_law(exponent: float, count: int = 4096) -> list[float]:
+    """Return candidates whose best latency after n of them is n to the power of minus `exponent`."""
+    return [(n + 1.0) ** -exponent for n in range(count)]
+
+
+def test_stops_when_twice_the_trials_are_not_worth_it():
+    """Latencies of n^-0.01 fall by 0.7 % with each doubling: less than 1 % is asked for in vain, 0.5 % keeps it going."""
+    summary = tuner(PlannedEngine([power_law(0.01)]), min_gain=0.01, num_measure_trials=400).run()
+
+    assert (summary.reason, summary.trials) == (StopReason.SMALL_GAIN, 8)
+    assert summary.message == (
+        "the later half of 8 trials brought 0.69 %, and as many again are expected to bring no more; asked for were 1 %"
+    )
+    keen = tuner(PlannedEngine([power_law(0.01)]), min_gain=0.005, num_measure_trials=400).run()
+    assert (keen.reason, keen.trials) == (StopReason.BUDGET, 400)
+
+
+def test_the_expected_gain_is_that_of_the_last_doubling():
+    """A curve of n^-1 halves with each doubling, from the first one after the warm-up of three tasks on."""
+    tuned = tuner(PlannedEngine([power_law(1.0) for _ in range(3)]), num_measure_trials=96)
+    gains = []
+    while tuned.step():
+        gains.append(tuned.expected_gain())
+
+    assert gains[:5] == [1.0] * 5
+    assert gains[5] == 0.5
+    assert gains[-1] == pytest.approx(0.5)
+    assert tuner(PlannedEngine([flat()]), min_gain=1.0, num_measure_trials=4).run().reason is StopReason.BUDGET
+
+
+def test_an_expected_gain_is_not_known_before_the_warm_up_ends():
+    """Ten flat tasks all get their first round, and as much again before a small gain ends the run."""
+    summary = tuner(PlannedEngine([flat() for _ in range(10)]), min_gain=0.5).run()
+
+    assert (summary.reason, summary.trials) == (StopReason.SMALL_GAIN, 80)
+
+
 def test_gradient_and_tuner_spend_on_what_improves():
     """With the sum as objective the slow task that still falls gets most rounds."""
     engine = PlannedEngine([falling(1.0), flat(0.001)])
@@ -453,6 +490,7 @@ def runs(draw):
         "num_measures_per_round": draw(st.integers(1, 6)),
         "early_stopping": draw(st.sampled_from([-1, 0, 5, 20])),
         "per_task_early_stopping": draw(st.sampled_from([None, 0, 4, 10])),
+        "min_gain": draw(st.sampled_from([0.0, 0.02])),
     }
     return plans, options
 
@@ -492,7 +530,7 @@ def test_a_run_cut_between_rounds_goes_on_as_if_never_cut(run, make, data):
     assert alive(resumed.states) == alive(uncut.states)
     assert (summary.score, resumed.best_trial) == (uncut_summary.score, uncut.best_trial)
     # Cut after its last round, a run that ended because all spaces were explored may have two reasons to end.
-    assert summary.reason in {uncut_summary.reason, StopReason.EARLY_STOPPING}
+    assert summary.reason in {uncut_summary.reason, StopReason.EARLY_STOPPING, StopReason.SMALL_GAIN}
 
 
 @settings(max_examples=100, deadline=None)
@@ -527,6 +565,8 @@ def test_trials_are_exact_wherever_a_run_is_cut(run, make, data):
         ({"num_measure_trials": 1}, r"`num_measure_trials` must be at least the number of tasks \(2\).*; got 1\."),
         ({"num_measures_per_round": 0}, "`num_measures_per_round` must be an integer ≥ 1; got 0"),
         ({"early_stopping": -2}, "`early_stopping` must be an integer ≥ -1; got -2. -1 means never"),
+        ({"min_gain": 1.5}, "`min_gain` must be a number from 0 to 1; got 1.5"),
+        ({"min_gain": None}, "`min_gain` must be a number from 0 to 1; got None"),
         ({"early_stopping": None}, "`early_stopping` must be an integer ≥ -1; got None"),
         ({"per_task_early_stopping": -1}, "`per_task_early_stopping` must be an integer ≥ 0; got -1. None means"),
         ({"objective": lambda costs: float("nan")}, "`objective_func` must return a finite number"),

@@ -92,6 +92,10 @@ def _add_tune(tune: argparse.ArgumentParser) -> None:
     add("--store", type=Path, metavar="DIR", help="start from what earlier runs with this store learnt, and add to it")
     add("--seed", type=_whole(0), default=0, metavar="N", help="seed of everything random (default: 0)")
     add("--early-stopping", type=_whole(1), metavar="N", help="stop when so many trials improved nothing")
+    add(
+        "--min-gain", type=_share, default=0.0, metavar="SHARE",
+        help="stop when twice the trials are expected to gain less, such as 0.01 (default: 0, never)",
+    )  # fmt: skip
     add("--min-repeat-ms", type=_whole(0), default=100, metavar="MS", help="shortest timing (default: 100)")
     add("--timeout", type=_seconds, default=15.0, metavar="S", help="to build or run a candidate (default: 15)")
     add("--threads", type=_whole(0), default=0, metavar="N", help="threads of a kernel (default: 0, num-cores)")
@@ -146,6 +150,16 @@ def _whole(least: int) -> Callable[[str], int]:
         return value
 
     return parse
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1; got {text!r}")
+    return value
 
 
 def _seconds(text: str) -> float:

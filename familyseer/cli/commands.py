@@ -101,6 +101,7 @@ def _search(options: argparse.Namespace, console: Console, found: Any, trials: i
         tune_option = auto_scheduler.TuningOptions(
             trials,
             early_stopping=options.early_stopping,
+            min_gain=options.min_gain,
             num_measures_per_round=options.per_round,
             builder=builder,
             runner=runner,

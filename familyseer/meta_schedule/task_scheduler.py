@@ -203,6 +203,7 @@ class TaskScheduler(SchedulerView):
             objective=self.objective_func,
             early_stopping=tune_option.early_stopping,
             per_task_early_stopping=per_task_early_stopping,
+            min_gain=tune_option.min_gain,
             before_round=lambda index: self._tell("pre_tune", index),
             after_round=lambda index, outcome: self._tell("post_tune", index),
             confidence=self._confidence,

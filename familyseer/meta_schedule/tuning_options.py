@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from familyseer.errors import InvalidInputError
-from familyseer.ledger import Budget, whole_number
+from familyseer.ledger import Budget, share, whole_number
 from familyseer.meta_schedule.builder import LocalBuilder
 from familyseer.meta_schedule.measure_record import MeasureCallback
 from familyseer.meta_schedule.runner import LocalRunner, ProgramRunner
@@ -36,6 +36,9 @@ class TuningOptions:
     finalists
         When tuning ends, so many of each task's fastest candidates at most are timed again, together, where they are within
         5 % of each other: the fastest of many single timings is a lucky one (not in TVM). 0 or 1: none.
+    min_gain
+        Stop when as many trials again are expected to lower the objective by a smaller share than this, see
+        `familyseer.tuner.Tuner` (not in TVM). 0: never.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class TuningOptions:
         measure_callbacks: Sequence[MeasureCallback] | None = None,
         *,
         finalists: int = 3,
+        min_gain: float = 0.0,
     ) -> None:
         self.num_measure_trials = Budget(num_measure_trials).max_trials
         self.early_stopping = (
@@ -65,6 +69,7 @@ class TuningOptions:
         self.builder, self.runner = chosen_builder, chosen_runner
         self.measure_callbacks = _callbacks(measure_callbacks)
         self.finalists = whole_number("finalists", finalists, at_least=0)
+        self.min_gain = share("min_gain", min_gain)
 
 
 def _callbacks(given: Sequence[MeasureCallback] | None) -> tuple[MeasureCallback, ...]:
