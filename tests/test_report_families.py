@@ -23,13 +23,14 @@ def family_map(**changes) -> FamilyMap:
             name="conv2d",
             tasks=(CONV_A, CONV_B),
             trials=(64, 32),
+            foreseen=(None, 0.875),
             serving="family",
             confidence={
                 "shared": Confidence(batches=4, rank_correlation=0.5, top_quality=0.9),
                 "family": Confidence(batches=3, rank_correlation=0.625, top_quality=0.95),
             },
         ),
-        FamilyRow(name="dense", tasks=(DENSE,), trials=(8,), serving="shared", confidence={}),
+        FamilyRow(name="dense", tasks=(DENSE,), trials=(8,), foreseen=(1.0,), serving="shared", confidence={}),
     )
     settings = {
         "families": families,
@@ -46,12 +47,13 @@ def family_map(**changes) -> FamilyMap:
 def test_table_shows_members_scores_and_who_uses_which_model():
     """One line per task; what concerns the family stands in its first."""
     assert render_families(family_map()).splitlines() == [
-        "family  task    trials  own accuracy  relatives' accuracy  served by    shared  family",
-        "----------------------------------------------------------------------------------------",
-        "conv2d  task_a      64          0.90                 0.70  family     0.50 (4)  0.62 (3)",
-        "        task_b      32          0.85                 0.80",
-        "dense   task_c       8             -                    -  shared            -  -",
+        "family  task    trials  foreseen  own accuracy  relatives' accuracy  served by    shared  family",
+        "--------------------------------------------------------------------------------------------------",
+        "conv2d  task_a      64         -          0.90                 0.70  family     0.50 (4)  0.62 (3)",
+        "        task_b      32       88%          0.85                 0.80",
+        "dense   task_c       8      100%             -                    -  shared            -  -",
         "3 tasks in 2 families; 2 tasks have enough measurements",
+        "foreseen: speed of the best candidate of the first round over the best of all, where models chose it",
         "shared, family: rank correlation of each model with batches that it had not learnt, and their number",
         "by cross-accuracy task_a is now with task_b",
     ]

@@ -11,6 +11,7 @@ such block; the same command goes on from there after an interruption. ``python 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import sys
 import time
@@ -131,6 +132,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", default="", help="tune only tasks whose name contains this")
     parser.add_argument("--logs", type=Path, help="keep there what contestants print")
     parser.add_argument("--records", type=Path, help="keep there the tuning logs of our policies")
+    parser.add_argument(
+        "--store", type=Path, help="what runs on other networks learnt, for contestants with the flag warm_store"
+    )
     parser.add_argument("--out", type=Path, required=True, help="raw results, JSON")
     return parser
 
@@ -143,6 +147,7 @@ def run(options: argparse.Namespace) -> None:
         name: getattr(options, name)
         for name in ("size", "target", "baselines", "trials", "per_round", "min_repeat_ms", "only")
     } | {"threads": os.environ["TVM_NUM_THREADS"]}
+    settings |= {"store": _digest(options.store)} if options.store else {}
     found = document.resume(options.out, describe(), settings)
     if options.records:
         options.records.mkdir(parents=True, exist_ok=True)
@@ -151,7 +156,7 @@ def run(options: argparse.Namespace) -> None:
         Job(
             network=network, batch=batch, size=options.size, target=options.target, trials=options.trials,
             per_round=options.per_round, min_repeat_ms=options.min_repeat_ms, seed=seed, only=options.only,
-            records=str(options.records or ""),
+            records=str(options.records or ""), store=str(options.store or ""),
         )
         for network in options.network
         for batch in options.batch
@@ -165,9 +170,19 @@ def run(options: argparse.Namespace) -> None:
     print(f"{len(found['blocks'])} blocks in {options.out}; now: python -m benchmarks.report {options.out}")
 
 
+def _digest(store: Path) -> str:
+    """Return what tells stores apart."""
+    files = sorted(store.glob("*.npz"))
+    return hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in files)).hexdigest()[:12]
+
+
 def _check(options: argparse.Namespace) -> None:
     for name in options.baselines:
         contestants.check(name)
+        if "warm_store" in name and not (options.store and list(options.store.glob("*.npz"))):
+            raise InvalidInputError(
+                f"`--store` must be a folder that `familyseer tune --store` filled, for {name}; got {options.store}"
+            )
     if len(set(options.baselines)) != len(options.baselines):
         raise InvalidInputError(f"`--baselines` must name each contestant once; got {' '.join(options.baselines)}")
     for network in options.network:

@@ -59,6 +59,8 @@ class Job:
         Tune only tasks whose name contains this; empty for all. For trying things out.
     records
         Folder where our policies keep their tuning logs; empty for nowhere.
+    store
+        Folder with what runs on other networks learnt, for contestants with the flag ``warm_store``; empty for none.
     """
 
     network: str
@@ -71,6 +73,7 @@ class Job:
     seed: int = 0
     only: str = ""
     records: str = ""
+    store: str = ""
 
     @property
     def title(self) -> str:

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,7 @@ FLAGS: Mapping[str, str] = {
     "no_optimism": "the search follows the mean prediction instead of an upper confidence bound",
     "large_population": "MetaSchedule's 512 schedules in every generation, whatever the round's size",
     "full_timing": "hopeless candidates are timed as long as the others",
+    "warm_store": "starts from a copy of the store that --store names",
     "stock_builder": "MetaSchedule's builder and runner",
 }
 
@@ -58,6 +61,16 @@ class Ours:
 
 def run(work: Work, report: Report, policy: str, flags: frozenset[str]) -> None:
     """Tune with a policy from which `flags` take something away."""
+    with TemporaryDirectory(prefix="store-") as folder:
+        _run(work, report, policy, flags, _copied(work.job.store, folder) if "warm_store" in flags else None)
+
+
+def _copied(store: str, folder: str) -> str:
+    """Return a copy of a store, so that no contestant learns from another."""
+    return shutil.copytree(store, folder, dirs_exist_ok=True)
+
+
+def _run(work: Work, report: Report, policy: str, flags: frozenset[str], store: str | None) -> None:
     job, reporter = work.job, _Reporter(report)
     scheduler = _AblatedScheduler(
         work.tasks,
@@ -66,6 +79,7 @@ def run(work: Work, report: Report, policy: str, flags: frozenset[str]) -> None:
         callbacks=[reporter],
         seed=job.seed,
         seeds=NoSeeds() if "no_transfer" in flags else None,
+        store=store,
     )
     scheduler.flags = flags
     options = auto_scheduler.TuningOptions(

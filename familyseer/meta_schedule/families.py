@@ -15,9 +15,9 @@ from familyseer.families.learner import FamilyModel, family_model
 from familyseer.meta_schedule.family_policy import FamilySketchPolicy
 from familyseer.meta_schedule.measure_record import load_tasks
 from familyseer.meta_schedule.resume import recorded_rounds, restore_models
-from familyseer.records import LogContents, MeasureRecord, RecordLog, families_by, for_target
+from familyseer.records import LogContents, MeasureRecord, Ranking, RecordLog, families_by, for_target
 from familyseer.report import FamilyMap, FamilyRow, family_map
-from familyseer.task import Task
+from familyseer.task import Task, TaskKey
 
 __all__ = ["map_families"]
 
@@ -61,6 +61,7 @@ def _map(
     model: FamilyModel, tasks: Sequence[Task], records: Sequence[MeasureRecord], reasons: Sequence[str]
 ) -> FamilyMap:
     tracker, trials = model.tracker, Counter(record.task for record in records)
+    foreseen = _foreseen(records)
     known = tracker.evidence()
     if known.keys:
         tracker.cluster(known)
@@ -70,9 +71,17 @@ def _map(
             name=label,
             tasks=tuple(by_key[key] for key in members),
             trials=tuple(trials[key] for key in members),
+            foreseen=tuple(foreseen.get(key) for key in members),
             serving=model.serving(members[0]),
             confidence=model.family_confidence(label),
         )
         for label, members in model.partition.families
     ]
     return family_map(rows, by_key, known, tracker.clustering, reasons)
+
+
+def _foreseen(records: Sequence[MeasureRecord]) -> dict[TaskKey, float]:
+    """Return the speed of the best foreseen candidate over that of the best, of each task that has one."""
+    best = Ranking().extend(records).best()
+    first = Ranking().extend(record for record in records if record.foreseen).best()
+    return {key: best[key].cost / record.cost for key, record in first.items()}

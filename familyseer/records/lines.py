@@ -156,6 +156,11 @@ class MeasureRecord:
         return self.policy not in (UNTUNED, FINALIST)
 
     @property
+    def foreseen(self) -> bool:
+        """Whether a model chose it before anything of its task had been measured: it knew relatives only."""
+        return self.is_trial and self.round == 0 and bool(self.predicted)
+
+    @property
     def cost(self) -> float:
         """Median latency in seconds; `INVALID_COST` when it failed."""
         return self.result.cost

@@ -39,6 +39,9 @@ class FamilyRow:
         Its members.
     trials
         Measured candidates of each member, in the same order.
+    foreseen
+        Of each member, the speed of the best candidate that was chosen before anything of it had been measured, over the
+        best of all, from 0 to 1; None where nothing was chosen so.
     serving
         Which model answers for its tasks: ``"family"`` or ``"shared"``.
     confidence
@@ -48,6 +51,7 @@ class FamilyRow:
     name: str
     tasks: tuple[Task, ...]
     trials: tuple[int, ...]
+    foreseen: tuple[float | None, ...]
     serving: str
     confidence: Mapping[str, Confidence]
 
@@ -115,14 +119,25 @@ def family_map(
 def render_families(found: FamilyMap) -> str:
     """Return the families, their members and who uses which model, as plain text.
 
-    Per task: its candidates, how well its own model ranks them (of each half, what the other half taught), and how well
-    the models of its relatives do on average.
+    Per task: its candidates, how good they were that its relatives' models had chosen before it had any, how well its own
+    model ranks them (of each half, what the other half taught), and how well the models of its relatives do on average.
     """
-    header = ("family", "task", "trials", "own accuracy", "relatives' accuracy", "served by", "shared", "family")
+    header = (
+        "family",
+        "task",
+        "trials",
+        "foreseen",
+        "own accuracy",
+        "relatives' accuracy",
+        "served by",
+        "shared",
+        "family",
+    )
     cells = [row for family in found.families for row in _family_cells(family, found)]
     count = sum(len(family.tasks) for family in found.families)
     lines = [render_table(header, cells)]
     lines.append(f"{count} tasks in {len(found.families)} families; {len(found.tasks)} tasks have enough measurements")
+    lines.append("foreseen: speed of the best candidate of the first round over the best of all, where models chose it")
     lines.append("shared, family: rank correlation of each model with batches that it had not learnt, and their number")
     return "\n".join([*lines, *found.reasons])
 
@@ -131,14 +146,15 @@ def _family_cells(family: FamilyRow, found: FamilyMap) -> list[tuple[str, ...]]:
     position = {task.key: index for index, task in enumerate(found.tasks)}
     known = [position[task.key] for task in family.tasks if task.key in position]
     cells: list[tuple[str, ...]] = []
-    for number, (task, trials) in enumerate(zip(family.tasks, family.trials, strict=True)):
+    for number, (task, trials, foreseen) in enumerate(zip(family.tasks, family.trials, family.foreseen, strict=True)):
         own = relatives = "-"
         if task.key in position:
             column = position[task.key]
             own = f"{found.accuracy[column, column]:.2f}"
             others = [found.accuracy[index, column] for index in known if index != column]
             relatives = f"{np.mean(others):.2f}" if others else "-"
-        of_task = (task.name or task.key, str(trials), own, relatives)
+        seen = "-" if foreseen is None else f"{100 * foreseen:.0f}%"
+        of_task = (task.name or task.key, str(trials), seen, own, relatives)
         if number == 0:
             scores = (_correlation(family, name) for name in ("shared", "family"))
             cells.append((family.name, *of_task, family.serving, *scores))

@@ -11,7 +11,10 @@ import pytest
 from benchmarks.search import __main__ as command
 from benchmarks.search import block
 from benchmarks.search.job import Job
+from familyseer import auto_scheduler
 from familyseer.records import RecordLog
+from tests.meta_schedule.test_search_policy import QUICK
+from tests.meta_schedule.test_task_scheduler import options, tasks
 
 ONE_TASK = ["--network", "bert_base", "--size", "tiny", "--only", "matmul2", "--min-repeat-ms", "1"]
 
@@ -23,7 +26,16 @@ def run(monkeypatch, out, *arguments):
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def store(tmp_path_factory):
+    """Return a store with what a run on another task learnt."""
+    folder = tmp_path_factory.mktemp("store")
+    scheduler = auto_scheduler.TaskScheduler(tasks("llvm", [(48, 48, 48)]), callbacks=[], store=folder)
+    scheduler.tune(options(16), "sketch.xgb.family_op", QUICK)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, store):
     """Return the raw results of all contestants on one small task."""
     out = tmp_path_factory.mktemp("search") / "raw.json"
     with pytest.MonkeyPatch.context() as patch:
@@ -33,10 +45,10 @@ def results(tmp_path_factory):
             "bayesian_code_diffusion",
             "sketch.xgb.family_op",
             "sketch.xgb:pack_sum",
+            "sketch.xgb.family_op:warm_store",
         ]
-        code = run(
-            patch, out, "--seeds", 1, "--trials", 6, "--per-round", 4, "--records", out.parent, "--baselines", *names
-        )
+        folders = ["--records", out.parent, "--store", store]
+        code = run(patch, out, "--seeds", 1, "--trials", 6, "--per-round", 4, *folders, "--baselines", *names)
     assert code == 0
     return out
 
@@ -46,6 +58,7 @@ def test_every_contestant_measures_its_budget(results):
     (found,) = json.loads(results.read_text())["blocks"]
     assert list(found["runs"]) == [
         "stock", "familyseer_published", "bayesian_code_diffusion", "sketch.xgb.family_op", "sketch.xgb:pack_sum",
+        "sketch.xgb.family_op:warm_store",
     ]  # fmt: skip
     for name, rounds in found["runs"].items():
         assert sum(len(made["latencies"]) for made in rounds) == 6, name
@@ -71,6 +84,12 @@ def test_all_finalists_are_timed_together(results):
     assert all(0 < seconds < 0.1 for schedule in found["schedules"] for seconds in schedule["seconds"])
 
 
+def test_a_warm_store_is_used_and_not_changed(results, store):
+    """Contestants work on copies, and results say which store it was."""
+    assert len(list(store.glob("*.npz"))) == 1
+    assert json.loads(results.read_text())["settings"]["store"] == command._digest(store)
+
+
 def test_machine_and_command_are_told(results):
     """Whoever reads the figures can make them again."""
     document = json.loads(results.read_text())
@@ -78,14 +97,24 @@ def test_machine_and_command_are_told(results):
     assert document["settings"]["trials"] == 6
 
 
-def test_a_second_call_goes_on(results, monkeypatch, capsys):
+def test_a_second_call_goes_on(results, store, monkeypatch, capsys):
     """Finished blocks are not run again."""
     before = json.loads(results.read_text())
     names = list(before["blocks"][0]["runs"])
-    assert run(monkeypatch, results, "--seeds", 1, "--trials", 6, "--per-round", 4, "--baselines", *names) == 0
+    assert (
+        run(
+            monkeypatch, results, "--seeds", 1, "--trials", 6, "--per-round", 4, "--store", store, "--baselines", *names
+        )
+        == 0
+    )
     assert json.loads(results.read_text()) == before
     assert "1 blocks in" in capsys.readouterr().out
-    assert run(monkeypatch, results, "--seeds", 1, "--trials", 8, "--per-round", 4, "--baselines", *names) == 2
+    assert (
+        run(
+            monkeypatch, results, "--seeds", 1, "--trials", 8, "--per-round", 4, "--store", store, "--baselines", *names
+        )
+        == 2
+    )
     assert "trials is 6 there and 8 here" in capsys.readouterr().err
 
 
@@ -95,6 +124,7 @@ def test_a_second_call_goes_on(results, monkeypatch, capsys):
         (["--baselines", "ansor", "--trials", "8"], "a contestant must be one of"),
         (["--baselines", "stock", "stock", "--trials", "8"], "must name each contestant once"),
         (["--baselines", "sketch.random", "--trials", "3"], "must be at least 16, one round"),
+        (["--baselines", "sketch.xgb.family_op:warm_store", "--trials", "16"], "`--store` must be a folder that"),
         (["--baselines", "sketch.random", "--trials", "0"], "`--trials` must be at least 1"),
         (["--baselines", "sketch.random", "--trials", "16", "--only", "nothing"], "must be part of a task's name"),
     ],
