@@ -23,14 +23,14 @@ def family_map(**changes) -> FamilyMap:
             name="conv2d",
             tasks=(CONV_A, CONV_B),
             trials=(64, 32),
-            foreseen=(None, 0.875),
+            foreseen={"b": 0.875},
             serving="family",
             confidence={
                 "shared": Confidence(batches=4, rank_correlation=0.5, top_quality=0.9),
                 "family": Confidence(batches=3, rank_correlation=0.625, top_quality=0.95),
             },
         ),
-        FamilyRow(name="dense", tasks=(DENSE,), trials=(8,), foreseen=(1.0,), serving="shared", confidence={}),
+        FamilyRow(name="dense", tasks=(DENSE,), trials=(8,), serving="shared", confidence={}, foreseen={"c": 1.0}),
     )
     settings = {
         "families": families,

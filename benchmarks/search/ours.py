@@ -23,6 +23,8 @@ from familyseer.errors import InvalidInputError
 from familyseer.families.keys import PolicyName, partition_tasks
 from familyseer.families.learner import family_model
 from familyseer.meta_schedule.seeds import NoSeeds
+from familyseer.schedulers import FamilyGradientScheduler
+from familyseer.schedulers.named import first_tasks
 
 __all__ = ["FLAGS", "Ablation", "Ours", "measurer_for"]
 
@@ -34,6 +36,8 @@ FLAGS: Mapping[str, str] = {
     "no_transfer": "no schedules of relatives in the population",
     "no_variety": "rounds may be filled with candidates that have the same inner tile",
     "program_search": "TVM's evolution of programs instead of a search among choices",
+    "small_rounds": "rounds of eight, however the model that chooses them does",
+    "any_build_time": "candidates that take long to compile are as welcome as others",
     "ansor_gradient": "Ansor's scheduler: no priors, rounds of equal size, gain per round",
     "pack_sum": "TVM's objective for the cost model instead of ours",
     "no_optimism": "the search follows the mean prediction instead of an upper confidence bound",
@@ -92,6 +96,7 @@ def _run(work: Work, report: Report, policy: str, flags: frozenset[str], store: 
     )
     params: dict[str, Any] = {"evolutionary_search_population": 512} if "large_population" in flags else {}
     params |= {"inner_tile_share": 1.0} if "no_variety" in flags else {}
+    params |= {"build_time_weight": 0.0} if "any_build_time" in flags else {}
     params |= {"choice_search": False} if "program_search" in flags else {}
     scheduler.tune(options, search_policy=policy, search_policy_params=params)
 
@@ -105,6 +110,16 @@ class _AblatedScheduler(auto_scheduler.TaskScheduler):
         if "stock_builder" in self.flags:
             return StockMeasurer(tune_option.runner.settings.min_repeat_ms)
         return super()._make_measurer(tune_option)
+
+    def _make_strategy(self, policy: PolicyName | None = None) -> Any:
+        if "small_rounds" not in self.flags or policy is None:
+            return super()._make_strategy(policy)
+        return FamilyGradientScheduler(
+            self.objective_func,
+            priors=first_tasks(policy, self.described),
+            sure=0.0,
+            rng=np.random.default_rng(self.seed),
+        )
 
     def _make_model(self, name: PolicyName, adaptive_training: bool) -> CostModel:
         if not self.flags & _MODEL_FLAGS:

@@ -71,9 +71,9 @@ def _map(
             name=label,
             tasks=tuple(by_key[key] for key in members),
             trials=tuple(trials[key] for key in members),
-            foreseen=tuple(foreseen.get(key) for key in members),
             serving=model.serving(members[0]),
             confidence=model.family_confidence(label),
+            foreseen={key: foreseen[key] for key in members if key in foreseen},
         )
         for label, members in model.partition.families
     ]

@@ -75,12 +75,22 @@ class FamilySketchPolicy(SketchPolicy):
         if not self.params.choice_search:
             return super()._evolved(space, num_measure, seen)
         rng = np.random.default_rng([self.seed, self.round])
-        count, share = max(_PROPOSALS, 2 * num_measure), self.params.inner_tile_share
-        good = space.finish(self._seed_source.proposals(self.described, _sketches(space), count, share, rng))
+        count, weight = max(_PROPOSALS, 2 * num_measure), self.params.build_time_weight
+        proposed = self._seed_source.proposals(
+            self.described,
+            _sketches(space),
+            count,
+            share=self.params.inner_tile_share,
+            build_weight=weight,
+            rng=rng,
+        )
+        good = space.finish(proposed)
         if len(good) < num_measure:
             return super()._evolved(space, num_measure, seen)
         candidates = [*good, *space.sample(count)]
-        ranked = np.argsort(-self._acquisition(self._features(candidates)), kind="stable")
+        efforts = self._seed_source.efforts([canonical_json(trace_json(candidate)) for candidate in candidates])
+        scores = self._acquisition(self._features(candidates)) - weight * np.asarray(efforts)
+        ranked = np.argsort(-scores, kind="stable")
         return self._new(self._varied([candidates[i] for i in ranked], num_measure), num_measure, seen)
 
     def _varied(self, schedules: list[Schedule], num_measure: int) -> list[Schedule]:
@@ -102,8 +112,7 @@ class FamilySketchPolicy(SketchPolicy):
 
     def _remember(self, schedules: Sequence[Schedule], traces: Sequence[str], results: Sequence[MeasureResult]) -> None:
         super()._remember(schedules, traces, results)
-        valid = [(trace, result.cost) for trace, result in zip(traces, results, strict=True) if result.costs]
-        self._seed_source.learn(self.described, [trace for trace, _ in valid], [cost for _, cost in valid])
+        self._seed_source.learn(self.described, traces, results)
 
 
 def _sketches(space: ScheduleSpace) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from familyseer.measure import MeasureResult
 from familyseer.task import Task
 
 __all__ = ["NoSeeds", "SeedSource"]
@@ -16,30 +17,51 @@ __all__ = ["NoSeeds", "SeedSource"]
 class SeedSource(Protocol):
     """Where a policy gets candidates from other than sampling and its own best."""
 
-    def learn(self, task: Task, traces: Sequence[str], costs: Sequence[float]) -> None:
-        """Take note of measured schedules: their traces, as JSON text, and latencies in seconds."""
+    def learn(self, task: Task, traces: Sequence[str], results: Sequence[MeasureResult]) -> None:
+        """Take note of schedules: their traces, as JSON text, and what measuring them gave."""
 
     def seeds_for(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> Sequence[str]:
         """Return up to `count` traces, as JSON text, that may fit the task whose sketches are given; best first."""
 
+    def efforts(self, traces: Sequence[str]) -> Sequence[float]:
+        """Return how much longer each schedule takes for its compilation, as a logarithm; 0 where nothing is known."""
+
     def proposals(
-        self, task: Task, sketches: Sequence[str], count: int, share: float, rng: np.random.Generator
+        self,
+        task: Task,
+        sketches: Sequence[str],
+        count: int,
+        *,
+        share: float,
+        build_weight: float,
+        rng: np.random.Generator,
     ) -> Sequence[str]:
-        """Return up to `count` traces of a search among choices, best first; at most `share` of them with one inner tile."""
+        """Return up to `count` traces of a search among choices, best first, see `familyseer.transfer.propose`."""
 
 
 class NoSeeds:
     """The source of no seeds."""
 
-    def learn(self, task: Task, traces: Sequence[str], costs: Sequence[float]) -> None:
+    def learn(self, task: Task, traces: Sequence[str], results: Sequence[MeasureResult]) -> None:
         """Forget them."""
 
     def seeds_for(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> Sequence[str]:
         """Return nothing."""
         return ()
 
+    def efforts(self, traces: Sequence[str]) -> Sequence[float]:
+        """Return zeros."""
+        return [0.0] * len(traces)
+
     def proposals(
-        self, task: Task, sketches: Sequence[str], count: int, share: float, rng: np.random.Generator
+        self,
+        task: Task,
+        sketches: Sequence[str],
+        count: int,
+        *,
+        share: float,
+        build_weight: float,
+        rng: np.random.Generator,
     ) -> Sequence[str]:
         """Return nothing."""
         return ()

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from familyseer.measure import MeasureResult
 from familyseer.records import canonical_json
 from familyseer.task import Task, TaskKey
 from familyseer.transfer import Choice, Choices, Donor, DonorPool, Experience, Option, Sketch, Tile, propose
+from familyseer.transfer.choices import kinds_of
 
 __all__ = ["TransferSeeds", "sketch_of", "with_choices"]
 
@@ -32,15 +34,16 @@ class TransferSeeds:
         self.pool, self.experience = DonorPool(), Experience()
         self._relatives = relatives
 
-    def learn(self, task: Task, traces: Sequence[str], costs: Sequence[float]) -> None:
-        """Take note of measured schedules and their latencies in seconds."""
-        donors = [
-            Donor(cost, sketch) for trace, cost in zip(traces, costs, strict=True) if (sketch := sketch_of(trace))
+    def learn(self, task: Task, traces: Sequence[str], results: Sequence[MeasureResult]) -> None:
+        """Take note of schedules and what measuring them gave."""
+        found = [
+            (sketch, result) for trace, result in zip(traces, results, strict=True) if (sketch := sketch_of(trace))
         ]
+        donors = [Donor(result.cost, sketch) for sketch, result in found if result.costs]
         if donors:
             self.pool.add(task.key, donors)
-        for donor in donors:
-            self.experience.add(task.key, donor.sketch, donor.cost)
+        for sketch, result in found:
+            self.experience.add(task.key, sketch, result.cost, result.build_seconds)
 
     def seeds_for(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
         """Return up to `count` traces for a task, made of its sketches' and without their post-processing."""
@@ -49,8 +52,24 @@ class TransferSeeds:
         found = self.pool.seeds(task.key, list(own.values()), count, relatives=self._relatives(task.key), rng=rng)
         return [with_choices(sketches[places[seed.sketch]], seed.choices) for seed in found]
 
+    def efforts(self, traces: Sequence[str]) -> list[float]:
+        """Return how much longer each schedule takes for its compilation, as a logarithm; 0 where nothing is known."""
+        return [self._effort(trace) for trace in traces]
+
+    def _effort(self, trace: str) -> float:
+        sketch = sketch_of(trace)
+        model = self.experience.model(kinds_of(sketch.choices)) if sketch else None
+        return float(model.efforts(sketch.form, [sketch.choices])[0]) if sketch and model else 0.0
+
     def proposals(
-        self, task: Task, sketches: Sequence[str], count: int, share: float, rng: np.random.Generator
+        self,
+        task: Task,
+        sketches: Sequence[str],
+        count: int,
+        *,
+        share: float,
+        build_weight: float,
+        rng: np.random.Generator,
     ) -> list[str]:
         """Return up to `count` traces as `seeds_for` does, but of a search among choices (`familyseer.transfer.propose`)."""
         own = {i: sketch for i, trace in enumerate(sketches) if (sketch := sketch_of(trace))}
@@ -63,6 +82,7 @@ class TransferSeeds:
             count,
             relatives=self._relatives(task.key),
             share=share,
+            build_weight=build_weight,
             rng=rng,
         )
         return [with_choices(sketches[places[made.sketch]], made.choices) for made in found]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,21 +39,21 @@ class FamilyRow:
         Its members.
     trials
         Measured candidates of each member, in the same order.
-    foreseen
-        Of each member, the speed of the best candidate that was chosen before anything of it had been measured, over the
-        best of all, from 0 to 1; None where nothing was chosen so.
     serving
         Which model answers for its tasks: ``"family"`` or ``"shared"``.
     confidence
         How the models did on batches of the family that they had not learnt.
+    foreseen
+        By key, the speed of the best candidate that was chosen before anything of its task had been measured, over the best
+        of all, from 0 to 1; without the members for whom nothing was chosen so.
     """
 
     name: str
     tasks: tuple[Task, ...]
     trials: tuple[int, ...]
-    foreseen: tuple[float | None, ...]
     serving: str
     confidence: Mapping[str, Confidence]
+    foreseen: Mapping[TaskKey, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -146,14 +146,14 @@ def _family_cells(family: FamilyRow, found: FamilyMap) -> list[tuple[str, ...]]:
     position = {task.key: index for index, task in enumerate(found.tasks)}
     known = [position[task.key] for task in family.tasks if task.key in position]
     cells: list[tuple[str, ...]] = []
-    for number, (task, trials, foreseen) in enumerate(zip(family.tasks, family.trials, family.foreseen, strict=True)):
+    for number, (task, trials) in enumerate(zip(family.tasks, family.trials, strict=True)):
         own = relatives = "-"
         if task.key in position:
             column = position[task.key]
             own = f"{found.accuracy[column, column]:.2f}"
             others = [found.accuracy[index, column] for index in known if index != column]
             relatives = f"{np.mean(others):.2f}" if others else "-"
-        seen = "-" if foreseen is None else f"{100 * foreseen:.0f}%"
+        seen = f"{100 * family.foreseen[task.key]:.0f}%" if task.key in family.foreseen else "-"
         of_task = (task.name or task.key, str(trials), seen, own, relatives)
         if number == 0:
             scores = (_correlation(family, name) for name in ("shared", "family"))

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import pow
 from typing import Any
 
 import numpy as np
 
-from familyseer.ledger import whole_number
+from familyseer.ledger import share, whole_number
 from familyseer.schedulers.base import TaskState, is_valid_cost
 from familyseer.schedulers.gradient import GradientScheduler
 from familyseer.task import TaskKey
@@ -38,7 +39,9 @@ class FamilyGradientScheduler(GradientScheduler):
     priors
         Tasks to tune first, in this order.
     few
-        Trials of a round of a task whose relatives have taught the model; those of priors are as large as may be.
+        Trials of a round while the model ranks candidates well.
+    sure
+        Rank correlation from which on it does, see `round_size`; 0: whenever it has been judged.
     objective, rng, **options
         As for `GradientScheduler`.
     """
@@ -50,11 +53,13 @@ class FamilyGradientScheduler(GradientScheduler):
         rng: np.random.Generator,
         priors: Sequence[TaskKey] = (),
         few: int = 8,
+        sure: float = 0.2,
         **options: Any,
     ) -> None:
         super().__init__(objective, rng=rng, **options)
         self._priors = tuple(priors)
         self._few = whole_number("few", few, at_least=1)
+        self._sure = share("sure", sure)
         self._turn = 0
         self._last_turn: dict[TaskKey, int] = {}
 
@@ -67,10 +72,18 @@ class FamilyGradientScheduler(GradientScheduler):
         return super().next_task(states)
 
     def round_size(self, states: Sequence[TaskState], index: int, most: int) -> int:
-        """Return `few` once the model has been judged; `most` before, and for a prior's first round."""
+        """Return from `few` to `most`: the worse the model has ranked what it chose, the more.
+
+        A round of few learns from each of them before it chooses the next; one of many spares the search where that has
+        nothing to say. It has `few` from a rank correlation of `sure` up, `most` at 0, before the model was judged, and
+        for a prior's first round. (Among chosen candidates 0.2 is a good one.)
+        """
         state = states[index]
         exploring = (state.key in self._priors and not state.rounds) or not state.confidence.batches
-        return most if exploring else min(most, self._few)
+        if exploring:
+            return most
+        trust = min(max(state.confidence.rank_correlation / self._sure, 0.0), 1.0) if self._sure else 1.0
+        return min(most, round(most * pow(self._few / most, trust)))
 
     def observe(self, states: Sequence[TaskState], index: int) -> None:
         """Take note of whose turn it was."""

@@ -44,6 +44,7 @@ def propose(
     *,
     relatives: Collection[TaskKey] = (),
     share: float = 0.25,
+    build_weight: float = 0.0,
     rng: np.random.Generator,
 ) -> list[Proposal]:
     """Return up to `count` different proposals for a task, best first; none while nothing comparable was measured.
@@ -56,6 +57,8 @@ def propose(
         What was measured.
     share
         Of the proposals that may have one inner tile, so that not all are alike.
+    build_weight
+        How much effort (`familyseer.transfer.experience.effort_of`) takes from a score.
     rng
         Draws all that is drawn.
     """
@@ -70,7 +73,7 @@ def propose(
         starts[i] += [_random(sketches[i].choices, rng) for _ in range(_STARTS // len(models))]
     found: dict[tuple[int, Choices], float] = {}
     for i, model in models.items():
-        found |= _evolved(i, sketches[i].form, starts[i], model, rng)
+        found |= _evolved(i, starts[i], _Judge(model, sketches[i].form, build_weight), rng)
     ranked = sorted(found, key=lambda key: -found[key])  # stable, and found in an order that follows from `rng`
     return [Proposal(*key, found[key]) for key in _varied(ranked, count, max(2, int(share * count)))]
 
@@ -93,15 +96,30 @@ def _drawn(choice: Choice, rng: np.random.Generator) -> Choice:
     return type(choice)(int(rng.integers(choice.of)), choice.of) if choice.of else choice
 
 
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """Scores choices of one sketch: upper confidence bounds, less for what takes long to compile."""
+
+    model: ChoiceModel
+    form: tuple[str, ...]
+    build_weight: float
+
+    def scores(self, candidates: Sequence[Choices]) -> list[float]:
+        mean, deviation = self.model.scores(self.form, candidates)
+        found = mean + _OPTIMISM * deviation
+        if self.build_weight:
+            found -= self.build_weight * self.model.efforts(self.form, candidates)
+        return [float(score) for score in found]
+
+
 def _evolved(
-    place: int, form: tuple[str, ...], starts: Sequence[Choices], model: ChoiceModel, rng: np.random.Generator
+    place: int, starts: Sequence[Choices], judge: _Judge, rng: np.random.Generator
 ) -> dict[tuple[int, Choices], float]:
     """Return all that was met on the way with its score."""
     scores: dict[Choices, float] = {}
     fresh = list(dict.fromkeys(starts))
     for generation in range(_GENERATIONS + 1):
-        mean, deviation = model.scores(form, fresh)
-        scores |= dict(zip(fresh, (mean + _OPTIMISM * deviation).tolist(), strict=True))
+        scores |= dict(zip(fresh, judge.scores(fresh), strict=True))
         if generation < _GENERATIONS:
             parents = sorted(scores, key=lambda choices: -scores[choices])[:_PARENTS]
             children = (_child(parents, rng) for _ in range(_CHILDREN))

@@ -8,7 +8,9 @@ import pytest
 import tvm
 from tvm import te, topi
 
+from familyseer.measure import MeasureErrorNo, MeasureResult
 from familyseer.meta_schedule.search_task import SearchTask
+from familyseer.meta_schedule.seeds import NoSeeds
 from familyseer.meta_schedule.space import Evolution, ScheduleSpace, module_hash
 from familyseer.meta_schedule.traces import trace_json
 from familyseer.meta_schedule.transfer import TransferSeeds, sketch_of, with_choices
@@ -59,7 +61,7 @@ def test_seeds_of_a_relative_compute_what_the_task_computes(epilogue):
     """Other extents, some of them prime, and another epilogue: most apply, all are different and right."""
     donor, task = dense(128, 96, 64, topi.nn.relu), dense(40, 256, 97, *epilogue)
     seeds = TransferSeeds(lambda key: [donor.task.key, task.task.key])
-    seeds.learn(donor.task, texts(space_of(donor).sample(8)), [1.0 + i / 100 for i in range(8)])
+    seeds.learn(donor.task, texts(space_of(donor).sample(8)), [MeasureResult(costs=(1.0 + i / 100,)) for i in range(8)])
     space = space_of(task)
     traces = seeds.seeds_for(task.task, texts(space.sketches), 32, np.random.default_rng(0))
     schedules = space.finish(traces)
@@ -78,12 +80,27 @@ def test_seeds_of_a_relative_compute_what_the_task_computes(epilogue):
         np.testing.assert_allclose(got.numpy(), expected, rtol=1e-3, atol=1e-3)
 
 
+def test_what_takes_long_to_compile_is_known():
+    """As soon as enough schedules were compiled: a lasting half second counts as log 2, failures and timeouts too."""
+    task, other = dense(128, 96, 64), dense(64, 64, 64)
+    seeds, traces = TransferSeeds(lambda key: ()), texts(space_of(task).sample(20))
+    timeout = MeasureResult(error_no=MeasureErrorNo.BUILD_TIMEOUT, error_msg="too long", build_seconds=0.5)
+    seeds.learn(task.task, traces[:15], [timeout] * 15)
+    assert seeds.efforts(traces) == [0.0] * 20
+
+    seeds.learn(task.task, traces[15:], [MeasureResult(costs=(1.0,), build_seconds=0.5)] * 5)
+
+    assert seeds.efforts(texts(space_of(other).sample(4))) == pytest.approx([np.log(2)] * 4)
+    assert list(seeds.pool.best()) == [task.task.key], "schedules that failed are no donors"
+    assert NoSeeds().efforts(traces) == [0.0] * 20
+
+
 def test_a_task_of_another_structure_gets_nothing():
     """A softmax leaves other choices open than a product."""
     donor, data = dense(128, 96, 64), te.placeholder((64, 64), name="data")
     softmax = SearchTask(func=te.create_prim_func([data, topi.nn.softmax(data)]), target=TARGET)
     seeds = TransferSeeds(lambda key: ())
-    seeds.learn(donor.task, texts(space_of(donor).sample(4)), [1.0] * 4)
+    seeds.learn(donor.task, texts(space_of(donor).sample(4)), [MeasureResult(costs=(1.0,))] * 4)
 
     assert seeds.seeds_for(softmax.task, texts(space_of(softmax).sketches), 8, np.random.default_rng(0)) == []
 

@@ -48,14 +48,19 @@ def test_a_retired_prior_is_passed_over():
         ("b", 0, Confidence(), 64),
         ("b", 0, TRUSTED, 8),
         ("b", 4, TRUSTED, 8),
+        ("b", 4, replace(TRUSTED, rank_correlation=0.2), 8),
+        ("b", 4, replace(TRUSTED, rank_correlation=0.1), 23),
+        ("b", 4, replace(TRUSTED, rank_correlation=0.0), 64),
+        ("b", 4, replace(TRUSTED, rank_correlation=-0.5), 64),
     ],
 )
 def test_rounds_are_small_where_relatives_have_taught_the_model(key, rounds, confidence, expected):
-    """Priors explore; so does everyone while nothing is known of the model."""
+    """Priors explore; so does everyone while nothing is known of the model, or nothing good."""
     state = replace(tuned(key, *[0.1] * rounds), confidence=confidence)
 
     assert scheduler(priors=["a"]).round_size([state], 0, 64) == expected
     assert scheduler(priors=["a"]).round_size([state], 0, 5) == 5
+    assert scheduler(sure=0.0).round_size([state], 0, 64) == (8 if confidence.batches else 64)
 
 
 def test_seconds_count_and_not_rounds():

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from familyseer.measure import INVALID_COST
 from familyseer.transfer import Donor, DonorPool, Experience, Option, Sketch, Tile, propose
 from familyseer.transfer.choices import inner_tile, kinds_of, random_tile
 from familyseer.transfer.experience import encode
@@ -109,6 +110,51 @@ def test_the_form_of_a_sketch_counts():
     both = [sketch(64, 64, form=("tile", "cache")), sketch(64, 64)]
     found = propose("own", both, pool, experience, 16, share=1.0, rng=np.random.default_rng(0))
     assert Counter(made.sketch for made in found)[1] >= 12
+
+
+def test_what_takes_long_to_compile_has_to_be_worth_it():
+    """Option two is twice as fast as its neighbours and takes five seconds to compile: it is proposed for free only."""
+    rng, pool, experience = np.random.default_rng(0), DonorPool(), Experience()
+    for _ in range(120):
+        tiles = [random_tile(extent, 3, rng) for extent in (64, 128)]
+        found = Sketch(FORM, (*tiles, Option(int(rng.integers(4)), 4)))
+        pool.add("a", [Donor(cost(found.choices), found)])
+        experience.add("a", found, cost(found.choices), 5.0 if found.choices[-1].index == 2 else 0.0)
+    options = [
+        Counter(
+            made.choices[-1].index
+            for made in propose(
+                "own", [sketch(64, 64)], pool, experience, 16, share=1.0, build_weight=weight,
+                rng=np.random.default_rng(0),
+            )
+        )
+        for weight in (0.0, 1.0)
+    ]  # fmt: skip
+    assert options[0][2] >= 12
+    assert options[1][2] <= 2
+
+
+def test_what_failed_is_not_proposed():
+    """Nothing with option two ever ran on another task: it is avoided, although it was good where it did."""
+    pool, experience = measured({"a": sketch(64, 128)}, 20)
+    rng = np.random.default_rng(2)
+    for _ in range(60):
+        tiles = [random_tile(extent, 3, rng) for extent in (64, 128)]
+        experience.add("a", Sketch(FORM, (*tiles, Option(2, 4))), INVALID_COST)
+    found = ask(pool, experience, sketch(64, 64))
+    assert Counter(made.choices[-1].index for made in found)[2] <= 2
+
+
+def test_a_task_that_never_worked_teaches_nothing_good():
+    """All its schedules count as slow, not as the best there are."""
+    pool, experience = measured({"a": sketch(64, 128)}, 40)
+    rng = np.random.default_rng(3)
+    for _ in range(40):
+        tiles = [random_tile(extent, 3, rng) for extent in (32, 32)]
+        experience.add("b", Sketch(("tile", "cache"), (*tiles, Option(int(rng.integers(4)), 4))), INVALID_COST)
+    both = [sketch(64, 64, form=("tile", "cache")), sketch(64, 64)]
+    found = propose("own", both, pool, experience, 16, share=1.0, rng=np.random.default_rng(0))
+    assert Counter(made.sketch for made in found) == {1: 16}
 
 
 @given(st.lists(st.integers(1, 360), min_size=1, max_size=3), st.integers(0, 2**32 - 1))
