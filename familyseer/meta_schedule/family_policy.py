@@ -89,7 +89,7 @@ class FamilySketchPolicy(SketchPolicy):
             return super()._evolved(space, num_measure, seen)
         candidates = [*good, *space.sample(count)]
         efforts = self._seed_source.efforts([canonical_json(trace_json(candidate)) for candidate in candidates])
-        scores = self._acquisition(self._features(candidates)) - weight * np.asarray(efforts)
+        scores = self._acquisition(self._features(candidates)) * np.exp(-weight * np.asarray(efforts))
         ranked = np.argsort(-scores, kind="stable")
         return self._new(self._varied([candidates[i] for i in ranked], num_measure), num_measure, seen)
 
