@@ -36,6 +36,11 @@ from familyseer.files import write_atomically
 
 STOCK = "tvm"
 NAMES = (STOCK, "sketch.xgb.family_op", "sketch.xgb.family_op:no_transfer")
+FLAGS = {
+    "no_transfer": "no tile sizes of relatives",
+    "small_population": "512 candidates in a generation instead of TVM's 2048",
+    "ansor_gradient": "TVM's scheduler: no priors, rounds of equal size, gain per round",
+}
 _PASSES = 3
 _GOALS = (1.10, 1.05, 1.02, 1.00)
 
@@ -75,7 +80,8 @@ def tune(name: str, seed: int, trials: int, per_round: int, log: Path) -> dict[s
     """Tune with one contestant; return what it took."""
     random.seed(seed)  # TVM draws the seeds of its search from Python's state
     np.random.seed(seed)
-    policy, _, flag = name.partition(":")
+    policy, _, text = name.partition(":")
+    flags = frozenset(text.split("+")) if text else frozenset()
     options = tvms_own.TuningOptions(
         trials,
         num_measures_per_round=per_round,
@@ -87,8 +93,15 @@ def tune(name: str, seed: int, trials: int, per_round: int, log: Path) -> dict[s
     if name == STOCK:
         tvms_own.TaskScheduler(make_tasks(), callbacks=[]).tune(options, "sketch.xgb")
         return {"seconds": time.perf_counter() - start}
-    scheduler = auto_scheduler.TaskScheduler(make_tasks(), callbacks=[], seed=seed, transfer=flag != "no_transfer")
-    scheduler.tune(options, policy)
+    scheduler = auto_scheduler.TaskScheduler(
+        make_tasks(),
+        strategy="ansor" if "ansor_gradient" in flags else "gradient",
+        callbacks=[],
+        seed=seed,
+        transfer="no_transfer" not in flags,
+    )
+    params = {"evolutionary_search_population": 512} if "small_population" in flags else None
+    scheduler.tune(options, policy, search_policy_params=params)
     snapshot = scheduler.ledger.snapshot()
     phases = {phase: snapshot.phase_seconds(phase) for phase in ("search", "train", "families", "other")}
     return {"seconds": time.perf_counter() - start, "phases": phases}
@@ -129,8 +142,9 @@ def run_seed(seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Let all contestants tune, then time what they found."""
     tasks, runs = make_tasks(), {}
     with TemporaryDirectory(prefix="benchmark-") as folder:
-        for place in range(len(NAMES)):
-            name = NAMES[(place + seed) % len(NAMES)]
+        names = options.contestants
+        for place in range(len(names)):
+            name = names[(place + seed) % len(names)]
             log = Path(folder) / f"{place}.json"
             runs[name] = tune(name, seed, options.trials, options.per_round, log)
             runs[name]["incumbents"] = incumbents(log, tasks)
@@ -167,7 +181,7 @@ def report(document: dict[str, Any]) -> str:
         "seconds | outside TVM and training | training |",
         "|---|---|---|---|---|---|",
     ]
-    for name in NAMES:
+    for name in document["settings"]["contestants"]:
         final, ratios, seconds, outside, training = [], [], [], [], []
         for block in document["blocks"]:
             stock, own = (curve(block["runs"][who], trials, tasks) for who in (STOCK, name))
@@ -207,6 +221,14 @@ def describe() -> dict[str, Any]:
     }
 
 
+def _check(names: Sequence[str]) -> None:
+    flags = {flag for name in names for flag in name.partition(":")[2].split("+")} - {""}
+    if STOCK not in names or flags - FLAGS.keys():
+        raise InvalidInputError(
+            f"`--contestants` must have {STOCK}, and ablations among {', '.join(FLAGS)}; got {' '.join(names)}"
+        )
+
+
 def run() -> None:
     """Run the benchmark as the command line says."""
     parser = argparse.ArgumentParser(
@@ -215,9 +237,14 @@ def run() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=192)
     parser.add_argument("--per-round", type=int, default=16)
+    parser.add_argument(
+        "--contestants", nargs="+", default=list(NAMES), metavar="NAME",
+        help=f"{STOCK} and policies, with ablations such as sketch.xgb.family_op:no_transfer (of {', '.join(FLAGS)})",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    settings = {"trials": options.trials, "per_round": options.per_round}
+    _check(options.contestants)
+    settings = {"trials": options.trials, "per_round": options.per_round, "contestants": options.contestants}
     document = {"machine": describe(), "settings": settings, "blocks": []}
     if options.out.exists():
         document = json.loads(options.out.read_text())
