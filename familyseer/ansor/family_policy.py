@@ -17,19 +17,14 @@ from familyseer.task import Task
 
 __all__ = ["FamilySketchPolicy"]
 
-_POPULATION = 512
-
-
 class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # tvm is not typed
     """Ansor's `SketchPolicy`, whose cost model is the family's and whose first round starts from relatives' tile sizes.
 
     Parameters
     ----------
-    task, verbose, init_search_callbacks
-        As for TVM's.
-    params
-        As for TVM's, but for a smaller default of ``evolutionary_search_population``: a generation of TVM's 2048 takes
-        five seconds of feature extraction on two cores, and a good model needs no such crowd.
+    task, params, verbose, init_search_callbacks
+        As for TVM's. (A generation of its 2048 candidates takes five seconds of feature extraction on two cores;
+        ``{"evolutionary_search_population": 512}`` searches faster and finds less.)
     program_cost_model
         Shared by the policies of all tasks.
     seed
@@ -60,7 +55,7 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
         super().__init__(
             task,
             program_cost_model,
-            params={"evolutionary_search_population": _POPULATION, **(params or {})},
+            params=dict(params or {}),
             seed=None if seed is None else seed + 1,  # TVM takes 0 for "draw one"
             verbose=verbose,
             init_search_callbacks=callbacks or None,
