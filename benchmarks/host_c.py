@@ -13,6 +13,7 @@ import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 
 import tvm
 from tvm import auto_scheduler
@@ -55,15 +56,20 @@ def link(module: tvm.runtime.Module, output: str) -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 
+# Making a task again runs its function, and tensor expressions keep the tag of the operator at hand in a global variable.
+_ONE_AT_A_TIME = Lock()
+
+
 def _build(serialized: list) -> BuildResult:
     start = time.time()
     try:
-        given = recover_measure_input(MeasureInput.deserialize(serialized), rebuild_state=True)
-        schedule, arguments = given.task.compute_dag.apply_steps_from_state(
-            given.state, layout_rewrite=given.task.layout_rewrite_option
-        )
-        with tvm.transform.PassContext(config={"tir.disable_vectorize": True}):
-            module = tvm.build(schedule, arguments, target=given.task.target)
+        with _ONE_AT_A_TIME:
+            given = recover_measure_input(MeasureInput.deserialize(serialized), rebuild_state=True)
+            schedule, arguments = given.task.compute_dag.apply_steps_from_state(
+                given.state, layout_rewrite=given.task.layout_rewrite_option
+            )
+            with tvm.transform.PassContext(config={"tir.disable_vectorize": True}):
+                module = tvm.build(schedule, arguments, target=given.task.target)
         output = str(Path(tempfile.mkdtemp(dir=_FOLDER.name)) / "kernel.so")  # its folder goes when it has run
         link(module, output)
     except Exception:  # whatever goes wrong with a candidate is its result

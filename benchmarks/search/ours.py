@@ -63,10 +63,20 @@ class Ours:
         run(work, report, self.policy, frozenset())
 
 
-def run(work: Work, report: Report, policy: str, flags: frozenset[str]) -> None:
-    """Tune with a policy from which `flags` take something away."""
+def run(
+    work: Work,
+    report: Report,
+    policy: str,
+    flags: frozenset[str],
+    make_measurer: Callable[[Any], Any] | None = None,
+) -> None:
+    """Tune with a policy from which `flags` take something away; `make_measurer` makes what stands for our measurer."""
     with TemporaryDirectory(prefix="store-") as folder:
-        _run(work, report, policy, flags, _copied(work.job.store, folder) if "warm_store" in flags else None)
+        store = _copied(work.job.store, folder) if "warm_store" in flags else None
+        scheduler, reporter = _scheduler(work, report, flags, store)
+        scheduler.make_measurer = make_measurer
+        options, params = _settings(work, reporter, policy, flags)
+        scheduler.tune(options, search_policy=policy, search_policy_params=params)
 
 
 def _copied(store: str, folder: str) -> str:
@@ -74,18 +84,25 @@ def _copied(store: str, folder: str) -> str:
     return shutil.copytree(store, folder, dirs_exist_ok=True)
 
 
-def _run(work: Work, report: Report, policy: str, flags: frozenset[str], store: str | None) -> None:
-    job, reporter = work.job, _Reporter(report)
+def _scheduler(
+    work: Work, report: Report, flags: frozenset[str], store: str | None
+) -> tuple[_AblatedScheduler, _Reporter]:
+    reporter = _Reporter(report)
     scheduler = _AblatedScheduler(
         work.tasks,
         work.weights,
         strategy="ansor" if "ansor_gradient" in flags else "gradient",
         callbacks=[reporter],
-        seed=job.seed,
+        seed=work.job.seed,
         seeds=NoSeeds() if "no_transfer" in flags else None,
         store=store,
     )
     scheduler.flags = flags
+    return scheduler, reporter
+
+
+def _settings(work: Work, reporter: _Reporter, policy: str, flags: frozenset[str]) -> tuple[Any, dict[str, Any]]:
+    job = work.job
     options = auto_scheduler.TuningOptions(
         job.trials,
         num_measures_per_round=job.per_round,
@@ -98,15 +115,18 @@ def _run(work: Work, report: Report, policy: str, flags: frozenset[str], store: 
     params |= {"inner_tile_share": 1.0} if "no_variety" in flags else {}
     params |= {"build_time_weight": 0.0} if "any_build_time" in flags else {}
     params |= {"choice_search": False} if "program_search" in flags else {}
-    scheduler.tune(options, search_policy=policy, search_policy_params=params)
+    return options, params
 
 
 class _AblatedScheduler(auto_scheduler.TaskScheduler):
     """The users' scheduler, but for the parts that flags exchange."""
 
     flags: frozenset[str] = frozenset()
+    make_measurer: Callable[[Any], Any] | None = None
 
     def _make_measurer(self, tune_option: Any) -> Any:
+        if self.make_measurer is not None:
+            return self.make_measurer(tune_option)
         if "stock_builder" in self.flags:
             return StockMeasurer(tune_option.runner.settings.min_repeat_ms)
         return super()._make_measurer(tune_option)

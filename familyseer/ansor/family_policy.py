@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from tvm import auto_scheduler
+from tvm.auto_scheduler.measure_record import dump_record_to_string
 
 from familyseer.ansor.cost_model import FamilyCostModel
 from familyseer.ansor.describe import describe
@@ -16,6 +19,7 @@ from familyseer.ansor.transfer import TransferSeeds, seed_rule
 from familyseer.task import Task
 
 __all__ = ["FamilySketchPolicy"]
+
 
 class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # tvm is not typed
     """Ansor's `SketchPolicy`, whose cost model is the family's and whose first round starts from relatives' tile sizes.
@@ -32,7 +36,9 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
     described
         The task as the model knows it; None: described anew.
     seeds
-        What relatives found; None: every task starts from its own sketches alone.
+        What relatives found, and where they find what this task did; None: every task is on its own.
+    starts_from_relatives
+        Whether the first round does; not where it was measured before.
     """
 
     def __init__(
@@ -46,26 +52,46 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
         *,
         described: Task | None = None,
         seeds: TransferSeeds | None = None,
+        starts_from_relatives: bool = True,
     ) -> None:
-        known = described or describe(task)
-        callbacks = list(init_search_callbacks or ())
-        if seeds is not None:
-            rng = np.random.default_rng(seed)
-            callbacks.append(seed_rule(lambda: seeds.states_for(known, task, rng)))
+        self._task, self._described, self._seeds = task, described or describe(task), seeds
+        self._options = {"program_cost_model": program_cost_model, "verbose": verbose}
+        self._params, self._seed, self._callbacks = dict(params or {}), seed, list(init_search_callbacks or ())
+        self._starts_from_relatives = starts_from_relatives and seeds is not None
+        self._begin([self._seed_rule()] if self._starts_from_relatives else [])
+
+    def _begin(self, callbacks: Sequence[Any], stage: int = 1) -> None:
+        """Make TVM's policy, anew where there is one."""
         super().__init__(
-            task,
-            program_cost_model,
-            params=dict(params or {}),
-            seed=None if seed is None else seed + 1,  # TVM takes 0 for "draw one"
-            verbose=verbose,
-            init_search_callbacks=callbacks or None,
+            self._task,
+            params=dict(self._params),
+            seed=None if self._seed is None else stage + 2 * self._seed,  # TVM takes 0 for "draw one"
+            init_search_callbacks=[*self._callbacks, *callbacks] or None,
+            **self._options,
         )
-        self._task, self._described, self._seeds = task, known, seeds
+
+    def _seed_rule(self) -> Any:
+        rng = np.random.default_rng(self._seed)
+        return seed_rule(lambda: self._seeds.states_for(self._described, self._task, rng) if self._seeds else [])
 
     def continue_search_one_round(self, num_measure: int, measurer: Any) -> tuple[Any, Any]:
-        """Search and measure as TVM does, then let relatives know."""
+        """Search and measure as TVM does, then let relatives know.
+
+        After a round that started from relatives, the search goes on from what was measured and from the task's own
+        sketches: TVM would put the same tile sizes into each of its populations, better ones since or not.
+        """
         inputs, results = super().continue_search_one_round(num_measure, measurer)
         if self._seeds is not None:
             states = [given.state for given in inputs]
             self._seeds.learn(self._described, self._task, states, [result_of(result) for result in results])
+        if self._starts_from_relatives and len(inputs):
+            self._starts_from_relatives = False
+            self._go_on_from(inputs, results)
         return inputs, results
+
+    def _go_on_from(self, inputs: Sequence[Any], results: Sequence[Any]) -> None:
+        with TemporaryDirectory(prefix="familyseer-") as folder:
+            file = Path(folder) / "measured.json"
+            lines = [dump_record_to_string(given, result) for given, result in zip(inputs, results, strict=True)]
+            file.write_text("".join(line.rstrip("\n") + "\n" for line in lines), encoding="utf-8")
+            self._begin([auto_scheduler.PreloadMeasuredStates(str(file))], stage=2)

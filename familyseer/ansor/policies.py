@@ -86,6 +86,7 @@ def make_policies(
     ledger
         Where training is charged.
     """
+    measured = {state.task for state in log.states} if log else set()
     learner = family_model(described, name, partial(XGBCostModel, seed=seed), seed=seed)
     if model_file is not None and Path(model_file).exists():
         learner.load(Path(model_file))
@@ -101,6 +102,7 @@ def make_policies(
                 init_search_callbacks=_preload(Path(folder), index, log),
                 described=known,
                 seeds=seeds,
+                starts_from_relatives=index not in measured,
             )
             for index, (task, known) in enumerate(zip(tasks, described, strict=True))
         ]

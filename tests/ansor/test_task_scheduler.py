@@ -62,6 +62,14 @@ def test_a_family_policy_spends_its_budget(tuned):
     assert scheduler.partition.names == ("dense",)
 
 
+def test_a_search_goes_on_from_its_own_sketches(tuned):
+    """Tile sizes of relatives are sketches of a task's first round alone; what was measured is known afterwards."""
+    _, scheduler, _ = tuned
+    for policy, own in zip(scheduler.search_policies, scheduler.tasks, strict=True):
+        plain = tvm.auto_scheduler.SketchPolicy(own, params=dict(QUICK), seed=1, verbose=0)
+        assert len(policy.generate_sketches()) == len(plain.generate_sketches())
+
+
 def test_overhead_is_small(tuned):
     """What is neither TVM's search, build and run nor training takes next to no time."""
     _, scheduler, summary = tuned
