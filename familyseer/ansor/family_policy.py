@@ -21,14 +21,19 @@ from familyseer.task import Task
 __all__ = ["FamilySketchPolicy"]
 
 
+_POPULATION = 512
+
+
 class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # tvm is not typed
     """Ansor's `SketchPolicy`, whose cost model is the family's and whose first round starts from relatives' tile sizes.
 
     Parameters
     ----------
-    task, params, verbose, init_search_callbacks
-        As for TVM's. (A generation of its 2048 candidates takes five seconds of feature extraction on two cores;
-        ``{"evolutionary_search_population": 512}`` searches faster and finds less.)
+    task, verbose, init_search_callbacks
+        As for TVM's.
+    params
+        As for TVM's, but for a smaller default of ``evolutionary_search_population``: a generation of TVM's 2048 takes
+        five seconds of feature extraction on two cores, and found no more (``benchmarks/results/ansor.md``).
     program_cost_model
         Shared by the policies of all tasks.
     seed
@@ -56,7 +61,8 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
     ) -> None:
         self._task, self._described, self._seeds = task, described or describe(task), seeds
         self._options = {"program_cost_model": program_cost_model, "verbose": verbose}
-        self._params, self._seed, self._callbacks = dict(params or {}), seed, list(init_search_callbacks or ())
+        self._params = {"evolutionary_search_population": _POPULATION, **(params or {})}
+        self._seed, self._callbacks = seed, list(init_search_callbacks or ())
         self._starts_from_relatives = starts_from_relatives and seeds is not None
         self._begin([self._seed_rule()] if self._starts_from_relatives else [])
 

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import ansor
 from familyseer.errors import InvalidInputError
+from tests.ansor.workloads import QUICK
 
 INCUMBENTS = {
     ansor.STOCK: [(1, 0, 4.0), (2, 1, 4.0), (4, 0, 2.0)],
@@ -28,7 +29,7 @@ def document() -> dict:
         for name, found in INCUMBENTS.items()
     }
     runs["sketch.xgb.family_op"]["phases"] = {"search": 9.0, "train": 0.5, "families": 0.1, "other": 0.1}
-    return {"settings": {"trials": 4}, "blocks": [{"seed": 0, "runs": runs}]}
+    return {"settings": {"trials": 4, "contestants": list(INCUMBENTS)}, "blocks": [{"seed": 0, "runs": runs}]}
 
 
 def test_a_curve_is_the_sum_of_the_best(monkeypatch):
@@ -46,6 +47,27 @@ def test_the_report_compares_with_tvm(monkeypatch):
     assert "| `sketch.xgb.family_op` | 2.00 (2.00 to 2.00) | 2.00 (2.00 to 2.00), 2.00" in text
     assert "| 10 | 2.00 (2.00 to 2.00) % | 5.00 (5.00 to 5.00) % |" in text
     assert "| `sketch.xgb.family_op:no_transfer` | 0.50 (0.50 to 0.50) | 0.00 (0.00 to 0.00), 0.00" in text
+
+
+def test_convolutions_are_built_side_by_side(host):
+    """Tensor expressions keep the operator's tag in a global variable: one build at a time may make its task again."""
+    task = ansor.tvms_own.SearchTask(
+        func=ansor.conv2d_relu, args=(14, 16, 16), target=ansor.TARGET, hardware_params=ansor.hardware()
+    )
+    policy = ansor.tvms_own.SketchPolicy(task, params=dict(QUICK), seed=1, verbose=0)
+    inputs = [ansor.MeasureInput(task, state) for state in list(policy.sample_initial_population())[:12]]
+
+    results = ansor.tvms_own.LocalBuilder().build(inputs, verbose=0)
+
+    assert [(int(result.error_no), str(result.error_msg)) for result in results] == [(0, "")] * 12
+
+
+@pytest.mark.parametrize("names", [["sketch.xgb.family_op"], ["tvm", "sketch.xgb.family_op:no_tranfser"]])
+def test_strange_contestants_are_refused(tmp_path, monkeypatch, names):
+    """Without TVM there is nothing to compare with; an ablation is one of those there are."""
+    monkeypatch.setattr(sys, "argv", ["ansor", "--out", str(tmp_path / "a.json"), "--contestants", *names])
+    with pytest.raises(InvalidInputError, match="`--contestants` must have tvm, and ablations among no_transfer"):
+        ansor.run()
 
 
 def test_the_command_tunes_times_and_goes_on(host, tmp_path, monkeypatch, capsys):
