@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -223,7 +222,6 @@ def run(options: argparse.Namespace) -> None:
         contestants.check(policy)
         if not policy.startswith("sketch."):
             raise InvalidInputError(f"`--policies` must be of ours; got {policy!r}")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     oracle, tasks, weights = gather(options.logs)
     runs = []
     for seed in range(options.seeds):

@@ -99,7 +99,7 @@ class _Progress:
     trials: int = 0
     best_score: float = INVALID_COST
     best_trial: int = 0
-    curve: tuple[tuple[int, float], ...] = ()  # trials and objective after each round once all tasks had one
+    curve: tuple[tuple[int, float], ...] = ()  # trials and objective after each round since the last warm-up
 
 
 class Tuner:
@@ -321,10 +321,10 @@ class Tuner:
         after = _with_task(before, index, state, _EXPLORED if outcome.exhausted else self._hopeless(state))
         trials = before.trials + len(outcome.results)
         score = self._progress_score(after.states)
-        if not any(state.needs_warm_up for state in after.states):
-            after = replace(after, curve=(*before.curve, (trials, score)))
         # Asking the tuned task, not all, also holds in a replay, which does not know which tasks had been retired.
-        if before.states[index].needs_warm_up or score < before.best_score:
+        warming_up = before.states[index].needs_warm_up
+        after = replace(after, curve=(*(() if warming_up else before.curve), (trials, score)))
+        if warming_up or score < before.best_score:
             return replace(after, trials=trials, best_score=score, best_trial=trials)
         return replace(after, trials=trials)
 

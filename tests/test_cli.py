@@ -319,7 +319,7 @@ def test_families_are_shown_where_little_is_measured(tuned, capsys, tmp_path):
     """Of a log of few trials by another policy: families by operator, no figure."""
     assert main(["families", str(tuned)]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"^dense +\w+ +1 +- +- +shared +- +-$", out, re.MULTILINE)
+    assert re.search(r"^dense +\w+ +1 +- +- +- +shared +- +-$", out, re.MULTILINE)
     assert re.search(r"^\d tasks in \d families; 0 tasks have enough measurements$", out, re.MULTILINE)
 
     code, text = failed_after_output(capsys, "families", tuned, "--figure", tmp_path / "map.svg")
