@@ -53,7 +53,7 @@ def failed(capsys, *arguments):
 
 def trials_of(path):
     """Return the measured candidates of a log."""
-    return [record for record in RecordLog(path).read().records if record.policy != UNTUNED]
+    return [record for record in RecordLog(path).read().records if record.is_trial]
 
 
 def write_log(path, *, target=CPU):

@@ -207,6 +207,7 @@ class TestBank:
             verbose=0,
             runner=auto_scheduler.LocalRunner(number=1, min_repeat_ms=0),
             measure_callbacks=[auto_scheduler.RecordToFile(log)],
+            finalists=0,
         )
         auto_scheduler.TaskScheduler([task], callbacks=[]).tune(options, "sketch.random")
         (found,) = bank.read_log(log)
