@@ -37,8 +37,7 @@ from familyseer.meta_schedule.measure_record import load_tasks
 from familyseer.meta_schedule.measurer import MeasureRequest, PhaseSeconds
 from familyseer.meta_schedule.space import extract_features
 from familyseer.meta_schedule.traces import rebuild_schedule
-from familyseer.records import LogContents, RecordLog, for_target
-from familyseer.task import TaskKey
+from familyseer.records import MeasureRecord, RecordLog, for_target
 
 _LEAST = 100  # programs to learn from
 _TREES = 100
@@ -62,8 +61,6 @@ class Oracle:
     def __init__(self, features: FeatureSet, seconds: NDArray[np.float64], build_seconds: NDArray[np.float64]) -> None:
         from sklearn.ensemble import ExtraTreesRegressor
 
-        if len(seconds) < _LEAST:
-            raise InvalidInputError(f"the logs must hold at least {_LEAST} valid programs; got {len(seconds)}")
         rows, labels = features.gathered(), np.log(np.column_stack([seconds, build_seconds + 0.01]))
         self._trees = [
             ExtraTreesRegressor(_TREES, max_features=0.3, n_jobs=-1, random_state=0).fit(rows, labels[:, i])
@@ -127,24 +124,25 @@ def gather(logs: Sequence[Path]) -> tuple[Oracle, list[Any], list[float]]:
     for log in logs:
         contents = RecordLog(log).read()
         for task, described in tasks:
-            for schedule, cost, build in _programs(contents, target, task, described.key):
-                parts.append(extract_features(task.mod, task.target, [schedule], 1))
-                seconds.append(cost)
-                builds.append(build)
+            mine = [
+                r for r in for_target(contents.records, target) if r.task == described.key and r.is_trial and r.valid
+            ]
+            found = [(schedule, record) for record in mine if (schedule := _rebuilt(task, record)) is not None]
+            if found:
+                parts.append(extract_features(task.mod, task.target, [schedule for schedule, _ in found], _BUILDERS))
+                seconds += [record.cost for _, record in found]
+                builds += [record.result.build_seconds for _, record in found]
+    if len(seconds) < _LEAST:
+        raise InvalidInputError(f"the logs must hold at least {_LEAST} valid programs; got {len(seconds)}")
     oracle = Oracle(FeatureSet.concat(parts), np.array(seconds), np.array(builds))
     return oracle, [task for task, _ in tasks], [described.weight for _, described in tasks]
 
 
-def _programs(contents: LogContents, target: str, task: Any, key: TaskKey) -> list[tuple[Schedule, float, float]]:
-    found = []
-    for record in for_target(contents.records, target):
-        if record.task == key and record.is_trial and record.valid:
-            try:
-                schedule = rebuild_schedule(task.mod, record.trace)
-            except InvalidInputError:
-                continue  # of another TVM
-            found.append((schedule, record.cost, record.result.build_seconds))
-    return found
+def _rebuilt(task: Any, record: MeasureRecord) -> Schedule | None:
+    try:
+        return rebuild_schedule(task.mod, record.trace)
+    except InvalidInputError:
+        return None  # of another TVM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,8 +158,6 @@ class Run:
 
 def simulate(policy: str, seed: int, work: Work, oracle: Oracle) -> Run:
     """Let a policy tune."""
-    from benchmarks.search import ours
-
     measurers: list[SimulatedMeasurer] = []
 
     def make_measurer(options: Any) -> SimulatedMeasurer:
@@ -179,8 +175,7 @@ def simulate(policy: str, seed: int, work: Work, oracle: Oracle) -> Run:
         made.seconds.append(searched + measurers[-1].elapsed)
         made.best.append(list(best))
 
-    name, _, flags = policy.partition(":")
-    ours.run(work, report, name, frozenset(flags.split("+")) if flags else frozenset(), make_measurer)
+    contestants.parse(policy).tune(work, report, make_measurer=make_measurer)
     return made
 
 

@@ -23,7 +23,6 @@ from benchmarks.search.loop import AS_PUBLISHED, Loop, described_tasks
 from benchmarks.search.ours import measurer_for
 from familyseer.cost_model import PackSumXGBModel
 from familyseer.ledger import Ledger
-from familyseer.measure import MeasureResult
 from familyseer.meta_schedule.family_policy import FamilySketchPolicy
 from familyseer.meta_schedule.seeds import NoSeeds
 from familyseer.meta_schedule.transfer import sketch_of, with_choices
@@ -131,13 +130,10 @@ class _Cluster:
 
 
 class _DiffusedSeeds(NoSeeds):
-    """The `SeedSource` of one sibling."""
+    """The `SeedSource` of one sibling, which gives nothing to others."""
 
     def __init__(self, cluster: _Cluster) -> None:
         self._cluster = cluster
-
-    def learn(self, task: Task, traces: Sequence[str], results: Sequence[MeasureResult]) -> None:
-        """Nothing: siblings give nothing."""
 
     def seeds_for(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
         """Return up to `count` different traces made of the prior's best."""

@@ -47,6 +47,9 @@ FLAGS: Mapping[str, str] = {
     "stock_builder": "MetaSchedule's builder and runner",
 }
 
+MakeMeasurer = Callable[[Any], Any]
+"""Makes, of tuning options, what stands for our measurer."""
+
 _MODEL_FLAGS = frozenset(
     {"random_families", "first_families", "serve_shared", "serve_family", "pack_sum", "no_optimism"}
 )
@@ -58,9 +61,9 @@ class Ours:
 
     policy: str
 
-    def tune(self, work: Work, report: Report) -> None:
+    def tune(self, work: Work, report: Report, *, make_measurer: MakeMeasurer | None = None) -> None:
         """Run `TaskScheduler.tune`."""
-        run(work, report, self.policy, frozenset())
+        run(work, report, self.policy, frozenset(), make_measurer)
 
 
 def run(
@@ -68,7 +71,7 @@ def run(
     report: Report,
     policy: str,
     flags: frozenset[str],
-    make_measurer: Callable[[Any], Any] | None = None,
+    make_measurer: MakeMeasurer | None = None,
 ) -> None:
     """Tune with a policy from which `flags` take something away; `make_measurer` makes what stands for our measurer."""
     with TemporaryDirectory(prefix="store-") as folder:
@@ -122,7 +125,7 @@ class _AblatedScheduler(auto_scheduler.TaskScheduler):
     """The users' scheduler, but for the parts that flags exchange."""
 
     flags: frozenset[str] = frozenset()
-    make_measurer: Callable[[Any], Any] | None = None
+    make_measurer: MakeMeasurer | None = None
 
     def _make_measurer(self, tune_option: Any) -> Any:
         if self.make_measurer is not None:
@@ -215,6 +218,6 @@ class Ablation:
         if PolicyName.parse(self.policy).model != "xgb":
             raise InvalidInputError(f"ablations change a learnt policy; {self.policy!r} has nothing to change")
 
-    def tune(self, work: Work, report: Report) -> None:
+    def tune(self, work: Work, report: Report, *, make_measurer: MakeMeasurer | None = None) -> None:
         """Run `TaskScheduler.tune`."""
-        run(work, report, self.policy, self.flags)
+        run(work, report, self.policy, self.flags, make_measurer)

@@ -18,8 +18,7 @@ from familyseer.ansor.results import result_of
 from familyseer.ansor.transfer import TransferSeeds, seed_rule
 from familyseer.task import Task
 
-__all__ = ["FamilySketchPolicy"]
-
+__all__ = ["FamilySketchPolicy", "preload"]
 
 _POPULATION = 512
 
@@ -41,9 +40,8 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
     described
         The task as the model knows it; None: described anew.
     seeds
-        What relatives found, and where they find what this task did; None: every task is on its own.
-    starts_from_relatives
-        Whether the first round does; not where it was measured before.
+        What relatives found, and where they find what this task did; None: every task is on its own. Its first round starts
+        from them, unless `init_search_callbacks` tell that it was measured before.
     """
 
     def __init__(
@@ -57,13 +55,13 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
         *,
         described: Task | None = None,
         seeds: TransferSeeds | None = None,
-        starts_from_relatives: bool = True,
     ) -> None:
         self._task, self._described, self._seeds = task, described or describe(task), seeds
         self._options = {"program_cost_model": program_cost_model, "verbose": verbose}
         self._params = {"evolutionary_search_population": _POPULATION, **(params or {})}
         self._seed, self._callbacks = seed, list(init_search_callbacks or ())
-        self._starts_from_relatives = starts_from_relatives and seeds is not None
+        measured = any(isinstance(callback, auto_scheduler.PreloadMeasuredStates) for callback in self._callbacks)
+        self._starts_from_relatives = seeds is not None and not measured
         self._begin([self._seed_rule()] if self._starts_from_relatives else [])
 
     def _begin(self, callbacks: Sequence[Any], stage: int = 1) -> None:
@@ -97,7 +95,11 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
 
     def _go_on_from(self, inputs: Sequence[Any], results: Sequence[Any]) -> None:
         with TemporaryDirectory(prefix="familyseer-") as folder:
-            file = Path(folder) / "measured.json"
             lines = [dump_record_to_string(given, result) for given, result in zip(inputs, results, strict=True)]
-            file.write_text("".join(line.rstrip("\n") + "\n" for line in lines), encoding="utf-8")
-            self._begin([auto_scheduler.PreloadMeasuredStates(str(file))], stage=2)
+            self._begin([preload(Path(folder) / "measured.json", lines)], stage=2)
+
+
+def preload(file: Path, lines: Sequence[str]) -> auto_scheduler.PreloadMeasuredStates:
+    """Return what lets a policy know measured states, as lines of TVM's log: it reads them, when made, from `file`."""
+    file.write_text("".join(line.rstrip("\n") + "\n" for line in lines), encoding="utf-8")
+    return auto_scheduler.PreloadMeasuredStates(str(file))

@@ -11,10 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tvm import auto_scheduler
-
 from familyseer.ansor.cost_model import FamilyCostModel
-from familyseer.ansor.family_policy import FamilySketchPolicy
+from familyseer.ansor.family_policy import FamilySketchPolicy, preload
 from familyseer.ansor.records import Log, Round
 from familyseer.ansor.transfer import TransferSeeds
 from familyseer.cost_model import XGBCostModel
@@ -86,7 +84,6 @@ def make_policies(
     ledger
         Where training is charged.
     """
-    measured = {state.task for state in log.states} if log else set()
     learner = family_model(described, name, partial(XGBCostModel, seed=seed), seed=seed)
     if model_file is not None and Path(model_file).exists():
         learner.load(Path(model_file))
@@ -102,7 +99,6 @@ def make_policies(
                 init_search_callbacks=_preload(Path(folder), index, log),
                 described=known,
                 seeds=seeds,
-                starts_from_relatives=index not in measured,
             )
             for index, (task, known) in enumerate(zip(tasks, described, strict=True))
         ]
@@ -112,11 +108,7 @@ def make_policies(
 def _preload(folder: Path, index: int, log: Log | None) -> list[Any]:
     """Return what lets a policy know its measured states: TVM reads them from a file, of which it fails on any bad line."""
     lines = [state.line for state in log.states if state.task == index] if log else []
-    if not lines:
-        return []
-    file = folder / f"{index}.json"
-    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return [auto_scheduler.PreloadMeasuredStates(str(file))]
+    return [preload(folder / f"{index}.json", lines)] if lines else []
 
 
 def restore(policies: Policies, rounds: Sequence[Round], tasks: Sequence[Any], described: Sequence[Task]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from familyseer.measure import MeasureResult
 from familyseer.meta_schedule.measure_record import MeasureCallback, MeasureInput, State
-from familyseer.meta_schedule.measurer import ProgramMeasurer
+from familyseer.meta_schedule.measurer import MeasureRequest, ProgramMeasurer
 from familyseer.meta_schedule.search_policy import measure_request
 from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.records import FINALIST, MeasureRecord, Ranking
@@ -79,8 +79,7 @@ def time_finalists(
         The new records of each task, the best first.
     """
     entries = [record for records in finalists.values() for record in records]
-    requests = [measure_request(record.task, task, State(task, record.trace).schedule)
-                for record in entries for task in [tasks[record.task][0]]]  # fmt: skip
+    requests = [_request(tasks[record.task][0], record) for record in entries]
     timings: list[list[MeasureResult]] = [[] for _ in entries]
     rng = np.random.default_rng(seed)
     for _ in range(_PASSES):
@@ -91,6 +90,10 @@ def time_finalists(
     for record, results in zip(entries, timings, strict=True):
         told.setdefault(record.task, []).append(replace(record, policy=FINALIST, result=_merged(results)))
     return {key: _tell(tasks[key], records, measurer.callbacks) for key, records in told.items()}
+
+
+def _request(task: SearchTask, record: MeasureRecord) -> MeasureRequest:
+    return measure_request(record.task, task, State(task, record.trace).schedule)
 
 
 def _merged(results: Sequence[MeasureResult]) -> MeasureResult:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
@@ -14,43 +13,18 @@ from familyseer.task import Task
 __all__ = ["NoSeeds", "SeedSource"]
 
 
-class SeedSource(Protocol):
-    """Where a policy gets candidates from other than sampling and its own best."""
+class SeedSource:
+    """Where a policy gets candidates from other than sampling and its own best; this one knows of none."""
 
     def learn(self, task: Task, traces: Sequence[str], results: Sequence[MeasureResult]) -> None:
         """Take note of schedules: their traces, as JSON text, and what measuring them gave."""
 
     def seeds_for(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> Sequence[str]:
         """Return up to `count` traces, as JSON text, that may fit the task whose sketches are given; best first."""
-
-    def efforts(self, traces: Sequence[str]) -> Sequence[float]:
-        """Return how much longer each schedule takes for its compilation, as a logarithm; 0 where nothing is known."""
-
-    def proposals(
-        self,
-        task: Task,
-        sketches: Sequence[str],
-        count: int,
-        *,
-        share: float,
-        build_weight: float,
-        rng: np.random.Generator,
-    ) -> Sequence[str]:
-        """Return up to `count` traces of a search among choices, best first, see `familyseer.transfer.propose`."""
-
-
-class NoSeeds:
-    """The source of no seeds."""
-
-    def learn(self, task: Task, traces: Sequence[str], results: Sequence[MeasureResult]) -> None:
-        """Forget them."""
-
-    def seeds_for(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> Sequence[str]:
-        """Return nothing."""
         return ()
 
     def efforts(self, traces: Sequence[str]) -> Sequence[float]:
-        """Return zeros."""
+        """Return how much longer each schedule takes for its compilation, as a logarithm; 0 where nothing is known."""
         return [0.0] * len(traces)
 
     def proposals(
@@ -63,5 +37,9 @@ class NoSeeds:
         build_weight: float,
         rng: np.random.Generator,
     ) -> Sequence[str]:
-        """Return nothing."""
+        """Return up to `count` traces of a search among choices, best first, see `familyseer.transfer.propose`."""
         return ()
+
+
+class NoSeeds(SeedSource):
+    """The source of no seeds: every task is on its own."""

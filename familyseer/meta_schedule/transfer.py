@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from familyseer.measure import MeasureResult
+from familyseer.meta_schedule.seeds import SeedSource
 from familyseer.records import canonical_json
 from familyseer.task import Task, TaskKey
 from familyseer.transfer import Choice, Choices, Donor, DonorPool, Experience, Option, Sketch, Tile, propose
@@ -21,7 +22,7 @@ _ENDS = "EnterPostproc"  # what follows was derived from what is before
 _PLACED = ("ComputeAt", "ReverseComputeAt")  # instructions that say more by the loop that they name
 
 
-class TransferSeeds:
+class TransferSeeds(SeedSource):
     """The `SeedSource` that rescales the best schedules of relatives.
 
     Parameters

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from familyseer.errors import InvalidInputError
-from familyseer.ledger import whole_number
+from familyseer.ledger import share, whole_number
 from familyseer.schedulers.base import Objective, TaskScheduler, TaskState, is_valid_cost, known_costs
 from familyseer.task import TaskKey
 
@@ -57,12 +57,10 @@ class GradientScheduler(TaskScheduler):
         gamma: float = 0.5,
         backward_window_size: int = 3,
     ) -> None:
-        if not 0 <= alpha <= 1:
-            raise InvalidInputError(f"`alpha` must be a number from 0 to 1; got {alpha!r}")
         if not 1 <= beta < float("inf"):
             raise InvalidInputError(f"`beta` must be a number ≥ 1; got {beta!r}")
         self._objective = objective if isinstance(objective, Objective) else Objective(objective)
-        self._alpha, self._beta = alpha, beta
+        self._alpha, self._beta = share("alpha", alpha), beta
         self._window = whole_number("backward_window_size", backward_window_size, at_least=1)
         self._seed = int(rng.integers(2**63))
         self._dissimilar: set[TaskKey] = set()
