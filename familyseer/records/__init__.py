@@ -4,22 +4,20 @@
 from __future__ import annotations
 
 from familyseer.records.canonical import canonical_json, canonical_target, parse_json, same_target, trace_digest
-from familyseer.records.lines import (
+from familyseer.records.lines import FORMAT_VERSION, decode_line, encode_line
+from familyseer.records.log import RecordLog
+from familyseer.records.ranking import Ranking
+from familyseer.records.reading import LogContents, LogEntry, QuarantinedLine
+from familyseer.records.select import best_per_task, families_by, for_target, trials_for
+from familyseer.records.values import (
     FINALIST,
-    FORMAT_VERSION,
     UNTUNED,
     FamiliesRecord,
     LogLine,
     MeasureRecord,
     NetworkRecord,
     WorkloadRecord,
-    decode_line,
-    encode_line,
 )
-from familyseer.records.log import RecordLog
-from familyseer.records.ranking import Ranking
-from familyseer.records.reading import LogContents, LogEntry, QuarantinedLine
-from familyseer.records.select import best_per_task, families_by, for_target, trials_for
 
 __all__ = [
     "FINALIST",

@@ -1,204 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The four kinds of lines of a tuning log and their exact JSON form.
+"""The exact JSON form of the lines of a tuning log.
 
 A ``network`` line tells what was tuned, a ``workload`` line how to rebuild a task, a ``measure`` line what one candidate
 gave, a ``families`` line which tasks were families from then on.
-Workloads and traces are text that only the engine which wrote them can read; nothing here needs TVM.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from math import isfinite
 from sys import float_info
 from typing import Any, TypeVar
 
 from familyseer.errors import InvalidInputError, LogError
 from familyseer.measure import MeasureErrorNo, MeasureResult
-from familyseer.records.canonical import canonical_json, canonical_target, parse_json
-from familyseer.task import Task, TaskKey
+from familyseer.records.canonical import canonical_json, parse_json
+from familyseer.records.values import (
+    FamiliesRecord,
+    LogLine,
+    MeasureRecord,
+    NetworkRecord,
+    WorkloadRecord,
+    shown,
+)
+from familyseer.task import Task
 
-__all__ = [
-    "FINALIST",
-    "FORMAT_VERSION",
-    "UNTUNED",
-    "FamiliesRecord",
-    "LogLine",
-    "MeasureRecord",
-    "NetworkRecord",
-    "WorkloadRecord",
-    "decode_line",
-    "encode_line",
-]
+__all__ = ["FORMAT_VERSION", "decode_line", "encode_line"]
 
 FORMAT_VERSION = 1
 """Version of the line format that this module writes, and the newest that it reads."""
 
-UNTUNED = "untuned"
-"""Policy name of the measurement of an unscheduled program: a yardstick, no trial."""
-
-FINALIST = "finalist"
-"""Policy name of a second measurement of one of a task's fastest candidates, beside its rivals: no trial."""
-
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkRecord:
-    """What was tuned, so that a log can be applied without saying it again.
-
-    Parameters
-    ----------
-    network
-        A built-in network's name, or the absolute path of a model file.
-    target
-        The compilation target as canonical JSON.
-    size, batch
-        Of a built-in network.
-    options
-        Further options of the network as canonical JSON text of an object.
-    """
-
-    network: str
-    target: str
-    size: str = "full"
-    batch: int = 1
-    options: str = "{}"
-
-    def __post_init__(self) -> None:
-        if not self.network:
-            raise InvalidInputError("`network` must be the name of a network or a file; got ''")
-        canonical_target(self.target)
-        if not isinstance(parse_json(self.options), dict):
-            raise InvalidInputError(f"`options` must be a JSON object; got {_shown(self.options)}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkloadRecord:
-    """What rebuilds a task.
-
-    Parameters
-    ----------
-    task
-        The task as the method sees it.
-    workload
-        The computation as the engine serialises it (``tvm.ir.save_json`` of the IRModule).
-    """
-
-    task: Task
-    workload: str
-
-    def __post_init__(self) -> None:
-        if not self.workload:
-            raise InvalidInputError(f"`workload` of task {self.task.name!r} must be a non-empty text; got ''")
-        canonical_target(self.task.target)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasureRecord:
-    """One measured candidate.
-
-    Parameters
-    ----------
-    task
-        Key of the task.
-    target
-        The compilation target as canonical JSON.
-    trace
-        The schedule as canonical JSON text, instructions and decisions.
-        It stays text, since the parsed values take many times the memory and the engine applies only a few.
-    result
-        What measuring it gave.
-    policy
-        Name of the search policy that proposed it.
-    seed
-        Seed of the run.
-    round
-        Number of the task's round, from 0.
-    tvm_version
-        Version of the TVM that built it.
-    predicted
-        What each cost model had said of the candidate before it was measured, higher is better; ``"shared"`` and
-        ``"family"`` are the models of a `familyseer.cost_model.ModelBank`.
-    """
-
-    task: TaskKey
-    target: str
-    trace: str
-    result: MeasureResult
-    policy: str = ""
-    seed: int = 0
-    round: int = 0
-    tvm_version: str = ""
-    predicted: Mapping[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not self.task:
-            raise InvalidInputError("`task` must be the key of a task; got ''")
-        if not isinstance(self.trace, str):
-            raise InvalidInputError(
-                f"`trace` must be JSON text; got {type(self.trace).__name__}. Use `canonical_json`."
-            )
-        canonical_target(self.target)
-        if not all(isfinite(cost) and cost > 0 for cost in self.result.costs):
-            raise InvalidInputError(f"`costs` must be finite numbers > 0; got {self.result.costs!r}")
-
-    @property
-    def valid(self) -> bool:
-        """Whether the candidate ran."""
-        return bool(self.result.costs)
-
-    @property
-    def is_trial(self) -> bool:
-        """Whether this was a search policy's candidate, which a budget counts."""
-        return self.policy not in (UNTUNED, FINALIST)
-
-    @property
-    def foreseen(self) -> bool:
-        """Whether a model chose it before anything of its task had been measured: it knew relatives only."""
-        return self.is_trial and self.round == 0 and bool(self.predicted)
-
-    @property
-    def cost(self) -> float:
-        """Median latency in seconds; `INVALID_COST` when it failed."""
-        return self.result.cost
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FamiliesRecord:
-    """Which tasks are families from a round on.
-
-    Parameters
-    ----------
-    task, round
-        The round after which it was decided.
-    target
-        The compilation target as canonical JSON.
-    policy
-        Name of the search policy that decided it.
-    families
-        Pairs of a family's name and its members' keys, as `familyseer.families.Partition` has them.
-    reason
-        Why, for people.
-    """
-
-    task: TaskKey
-    round: int
-    target: str
-    policy: str
-    families: tuple[tuple[str, tuple[TaskKey, ...]], ...]
-    reason: str = ""
-
-    def __post_init__(self) -> None:
-        canonical_target(self.target)
-        if not self.families or not all(name and members for name, members in self.families):
-            raise InvalidInputError(f"`families` must have names and members; got {_shown(self.families)}")
-
-
-LogLine = NetworkRecord | WorkloadRecord | MeasureRecord | FamiliesRecord
-"""What one line of a log says."""
 
 
 def encode_line(record: LogLine) -> bytes:
@@ -332,19 +164,14 @@ def _field(fields: Mapping[str, Any], name: str, kind: type[_T]) -> _T:
     value = fields.get(name)
     if type(value) is kind:
         return value
-    raise InvalidInputError(f"`{name}` must be {kind.__name__}; got {_shown(value)}")
+    raise InvalidInputError(f"`{name}` must be {kind.__name__}; got {shown(value)}")
 
 
 def _number(name: str, value: object) -> float:
     """Return a finite number as a float; an integer serves."""
     if type(value) in (int, float) and -float_info.max <= value <= float_info.max:  # type: ignore[operator]
         return float(value)  # type: ignore[arg-type]
-    raise InvalidInputError(f"`{name}` must be a finite number; got {_shown(value)}")
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    raise InvalidInputError(f"`{name}` must be a finite number; got {shown(value)}")
 
 
 def _to_network(fields: Mapping[str, Any]) -> NetworkRecord:
@@ -369,7 +196,7 @@ def _shape(value: object) -> tuple[int, ...]:
     """Return the extents of a task's loops, which older logs do not have."""
     if isinstance(value, list) and all(type(extent) is int and extent > 0 for extent in value):
         return tuple(value)
-    raise InvalidInputError(f"`shape` must be a list of integers ≥ 1; got {_shown(value)}")
+    raise InvalidInputError(f"`shape` must be a list of integers ≥ 1; got {shown(value)}")
 
 
 def _to_measure(fields: Mapping[str, Any]) -> MeasureRecord:
@@ -397,7 +224,7 @@ def _to_families(fields: Mapping[str, Any]) -> FamiliesRecord:
     text = {name: _field(fields, name, str) for name in ("task", "target", "policy", "reason")}
     families = _field(fields, "families", dict)
     if not all(isinstance(keys, list) and all(isinstance(key, str) for key in keys) for keys in families.values()):
-        raise InvalidInputError(f"`families` must be lists of task keys; got {_shown(families)}")
+        raise InvalidInputError(f"`families` must be lists of task keys; got {shown(families)}")
     return FamiliesRecord(
         round=_field(fields, "round", int),
         families=tuple((name, tuple(keys)) for name, keys in families.items()),
@@ -409,7 +236,7 @@ def _to_result(fields: Mapping[str, Any]) -> MeasureResult:
     costs = _field(fields, "costs", list)
     error = _field(fields, "error", str)
     if error not in MeasureErrorNo.__members__:
-        raise InvalidInputError(f"`error` must be one of {', '.join(MeasureErrorNo.__members__)}; got {_shown(error)}")
+        raise InvalidInputError(f"`error` must be one of {', '.join(MeasureErrorNo.__members__)}; got {shown(error)}")
     return MeasureResult(
         costs=tuple(_number("costs", cost) for cost in costs),
         error_no=MeasureErrorNo[error],

@@ -15,8 +15,9 @@ from types import TracebackType
 
 from familyseer.errors import EnvironmentFailure, InvalidInputError, LogError
 from familyseer.records.canonical import canonical_target
-from familyseer.records.lines import FamiliesRecord, MeasureRecord, NetworkRecord, WorkloadRecord, encode_line
+from familyseer.records.lines import encode_line
 from familyseer.records.reading import LogContents, LogEntry, QuarantinedLine, check_regular, scan_log
+from familyseer.records.values import FamiliesRecord, MeasureRecord, NetworkRecord, WorkloadRecord
 from familyseer.task import TaskKey
 
 __all__ = ["RecordLog"]

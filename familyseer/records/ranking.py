@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from familyseer.records.lines import FINALIST, UNTUNED, MeasureRecord
+from familyseer.records.values import FINALIST, UNTUNED, MeasureRecord
 from familyseer.task import TaskKey
 
 __all__ = ["Ranking"]

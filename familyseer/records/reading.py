@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from familyseer.errors import InvalidInputError, LogError
-from familyseer.records.lines import FamiliesRecord, LogLine, MeasureRecord, NetworkRecord, WorkloadRecord, decode_line
+from familyseer.records.lines import decode_line
+from familyseer.records.values import FamiliesRecord, LogLine, MeasureRecord, NetworkRecord, WorkloadRecord
 
 __all__ = ["LogContents", "LogEntry", "QuarantinedLine", "check_regular", "scan_log"]
 

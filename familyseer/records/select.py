@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 
 from familyseer.errors import LogError
 from familyseer.records.canonical import canonical_target
-from familyseer.records.lines import FamiliesRecord, MeasureRecord
 from familyseer.records.ranking import Ranking
+from familyseer.records.values import FamiliesRecord, MeasureRecord
 from familyseer.task import TaskKey
 
 __all__ = ["best_per_task", "families_by", "for_target", "trials_for"]
