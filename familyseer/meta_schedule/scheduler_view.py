@@ -9,6 +9,7 @@ from familyseer.cost_model import CostModel
 from familyseer.families.keys import partition_tasks
 from familyseer.families.learner import FamilyModel
 from familyseer.families.partition import Partition
+from familyseer.meta_schedule.knowledge import Knowledge
 from familyseer.meta_schedule.tuning_options import TuningOptions
 from familyseer.schedulers.base import TaskState
 from familyseer.task import Task
@@ -24,16 +25,19 @@ class SchedulerView:
     ----------
     described
         The tasks as the method sees them.
-    model
-        The cost model that they share; None before `tune`, and where each policy brought its own.
     tune_option
         Of the last `tune`.
     """
 
     described: tuple[Task, ...]
-    model: CostModel | None
     tune_option: TuningOptions
+    _knowledge: Knowledge
     _tuner: Tuner | None
+
+    @property
+    def model(self) -> CostModel | None:
+        """The cost model that the tasks share; None before `tune`, and where each policy brought its own."""
+        return self._knowledge.model
 
     @property
     def partition(self) -> Partition:

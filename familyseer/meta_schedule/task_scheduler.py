@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,35 +15,33 @@ from typing import Any
 import numpy as np
 import tvm
 
-from familyseer.cost_model import CostModel, ModelBank, RandomCostModel, XGBCostModel
-from familyseer.errors import InvalidInputError, StoreError
+from familyseer.cost_model import CostModel, RandomCostModel, XGBCostModel
+from familyseer.errors import InvalidInputError
 from familyseer.families.keys import DEFAULT_POLICY, PolicyName
-from familyseer.families.learner import FamilyModel, family_model
+from familyseer.families.learner import family_model
 from familyseer.families.memory import Memory
 from familyseer.families.tracking import PartitionChange
 from familyseer.ledger import Ledger
 from familyseer.measure import MeasureResult
 from familyseer.meta_schedule.callbacks import LogEstimatedLatency, PrintTableInfo, TaskSchedulerCallback
-from familyseer.meta_schedule.family_policy import FamilySketchPolicy
 from familyseer.meta_schedule.finalists import finalists_of, time_finalists
+from familyseer.meta_schedule.knowledge import Knowledge
 from familyseer.meta_schedule.measure_record import record_of
 from familyseer.meta_schedule.measurer import ProgramMeasurer
+from familyseer.meta_schedule.policies import check_policies, make_policies
 from familyseer.meta_schedule.resume import recorded_rounds, restore_models
 from familyseer.meta_schedule.scheduler_view import SchedulerView
-from familyseer.meta_schedule.search_policy import SearchPolicy, SketchPolicy
+from familyseer.meta_schedule.search_policy import SearchPolicy
 from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.meta_schedule.seeds import SeedSource
-from familyseer.meta_schedule.transfer import TransferSeeds
 from familyseer.meta_schedule.tuning_options import TuningOptions
-from familyseer.metrics import Confidence
 from familyseer.records import UNTUNED, FamiliesRecord, Ranking, RecordLog, for_target
 from familyseer.report import failure_diagnosis
 from familyseer.schedulers import TaskScheduler as Strategy
 from familyseer.schedulers import make_scheduler
 from familyseer.schedulers.base import Objective, weighted_sum
 from familyseer.store import Store
-from familyseer.task import Task, TaskKey
-from familyseer.transfer import DonorPool
+from familyseer.task import Task
 from familyseer.tuner import RoundOutcome, Tuner, TuningSummary
 
 __all__ = ["TaskScheduler"]
@@ -120,10 +118,9 @@ class TaskScheduler(SchedulerView):
         self.seed = seed
         self.ledger = Ledger()
         self.search_policies: list[SearchPolicy] = []
-        self.model: CostModel | None = None
         self.tune_option = TuningOptions(num_measure_trials=1)
         self.tic = time.time()
-        self._seeds: SeedSource = seeds or TransferSeeds(self._relatives)
+        self._seeds, self._knowledge = seeds, Knowledge()
         self._store = _open_store(store, self.described[0].target) if store is not None else None
         self._memory: Memory | None = None
         self._tuner: Tuner | None = None
@@ -164,15 +161,23 @@ class TaskScheduler(SchedulerView):
         self.tune_option, self.tic, self.ledger = tune_option, time.time(), Ledger()
         self._failures: dict[int, list[MeasureResult]] = {}
         self._ranking = Ranking(max(tune_option.finalists, 1))
-        self._memory = self._recall_store(search_policy)
-        self.search_policies = self._make_policies(search_policy, search_policy_params, adaptive_training)
-        self._tuner = self._make_tuner(tune_option, per_task_early_stopping, search_policy)
+        name = PolicyName.parse(search_policy) if isinstance(search_policy, str) else None
+        self._memory = self._open_memory(name)
+        self._knowledge = Knowledge(
+            self._make_model(name, adaptive_training) if name else None,
+            seeds=self._seeds,
+            memory=self._memory,
+            model_file=self.load_model_file,
+        )
+        self.search_policies = self._make_policies(search_policy, search_policy_params)
+        self._tuner = self._make_tuner(tune_option, per_task_early_stopping, name)
         started: list[Any] = []
         try:
             for callback in tune_option.measure_callbacks:
                 getattr(callback, "start", lambda: None)()
                 started.append(callback)
-            self._learn_from_guests()
+            with self.ledger.phase("train"):
+                self._knowledge.learn_from_guests()
             self._restore()
             with self._make_measurer(tune_option) as self.measurer:
                 return self._time_finalists(self._tuner.run())
@@ -180,8 +185,7 @@ class TaskScheduler(SchedulerView):
             for callback in started:
                 getattr(callback, "finish", lambda: None)()
             self._diagnose()
-            self._save_model()
-            self._keep_in_store()
+            self._knowledge.keep()
 
     def _make_measurer(self, tune_option: TuningOptions) -> ProgramMeasurer:
         return ProgramMeasurer(
@@ -189,15 +193,12 @@ class TaskScheduler(SchedulerView):
         )
 
     def _make_tuner(
-        self,
-        tune_option: TuningOptions,
-        per_task_early_stopping: int | None,
-        search_policy: str | Sequence[SearchPolicy],
+        self, tune_option: TuningOptions, per_task_early_stopping: int | None, name: PolicyName | None
     ) -> Tuner:
         return Tuner(
             self.described,
             self._run_round,
-            self._make_strategy(PolicyName.parse(search_policy) if isinstance(search_policy, str) else None),
+            self._make_strategy(name),
             num_measure_trials=tune_option.num_measure_trials,
             num_measures_per_round=tune_option.num_measures_per_round,
             objective=self.objective_func,
@@ -206,7 +207,7 @@ class TaskScheduler(SchedulerView):
             min_gain=tune_option.min_gain,
             before_round=lambda index: self._tell("pre_tune", index),
             after_round=lambda index, outcome: self._tell("post_tune", index),
-            confidence=self._confidence,
+            confidence=lambda index: self._knowledge.confidence(self.described[index].key),
             ledger=self.ledger,
         )
 
@@ -268,38 +269,20 @@ class TaskScheduler(SchedulerView):
                 logger.warning("%s", failure_diagnosis(self.tasks[index].desc, results))
 
     def _make_policies(
-        self, search_policy: str | Sequence[SearchPolicy], params: Mapping[str, Any] | None, adaptive_training: bool
+        self, asked: str | Sequence[SearchPolicy], params: Mapping[str, Any] | None
     ) -> list[SearchPolicy]:
-        if not isinstance(search_policy, str):
-            policies = list(search_policy)
-            if len(policies) != len(self.tasks) or not all(isinstance(p, SearchPolicy) for p in policies):
-                raise InvalidInputError(
-                    f"`search_policy` must be a name or one SearchPolicy per task ({len(self.tasks)}); got {search_policy!r}"
-                )
-            for policy in policies:
-                policy.ledger = self.ledger  # type: ignore[attr-defined]
-            return policies
-        name = PolicyName.parse(search_policy)
-        self.model = self._make_model(name, adaptive_training)
-        return [
-            self._make_policy(name, task, described, params)
-            for task, described in zip(self.tasks, self.described, strict=True)
-        ]
-
-    def _make_policy(
-        self, name: PolicyName, task: SearchTask, described: Task, params: Mapping[str, Any] | None
-    ) -> SearchPolicy:
-        options: dict[str, Any] = {
-            "params": params,
-            "seed": self.seed,
-            "verbose": self.tune_option.verbose,
-            "name": str(name),
-            "described": described,
-            "ledger": self.ledger,
-        }
-        if name.family == "shared":
-            return SketchPolicy(task, self.model, **options)
-        return FamilySketchPolicy(task, self.model, seeds=self._seeds, **options)
+        if not isinstance(asked, str):
+            return check_policies(asked, len(self.tasks), self.ledger)
+        return make_policies(
+            PolicyName.parse(asked),
+            self.tasks,
+            self.described,
+            self._knowledge,
+            params=params,
+            seed=self.seed,
+            verbose=self.tune_option.verbose,
+            ledger=self.ledger,
+        )
 
     def _make_model(self, name: PolicyName, adaptive_training: bool) -> CostModel:
         if name.model == "random":
@@ -316,8 +299,6 @@ class TaskScheduler(SchedulerView):
                 on_change=partial(self._record_families, str(name)),
                 phase=lambda: self.ledger.phase("families", self._round[0]),
             )
-        if self.load_model_file is not None and self.load_model_file.exists():
-            model.load(self.load_model_file)
         return model
 
     def _record_families(self, policy: str, change: PartitionChange) -> None:
@@ -334,33 +315,13 @@ class TaskScheduler(SchedulerView):
         for callback in self.tune_option.measure_callbacks:
             getattr(callback, "record_families", lambda record: None)(record)
 
-    def _save_model(self) -> None:
-        if self.load_model_file is not None and self.model is not None:
-            self.model.save(self.load_model_file)
-
-    def _recall_store(self, search_policy: str | Sequence[SearchPolicy]) -> Memory | None:
+    def _open_memory(self, name: PolicyName | None) -> Memory | None:
         if self._store is None:
             return None
-        if not isinstance(search_policy, str) or PolicyName.parse(search_policy).family == "shared":
-            raise InvalidInputError(f"`store` serves family policies such as {DEFAULT_POLICY!r}; got {search_policy!r}")
+        if name is None or name.family == "shared":
+            asked = str(name) if name else "search policies"
+            raise InvalidInputError(f"`store` serves family policies such as {DEFAULT_POLICY!r}; got {asked!r}")
         return Memory(self._store, self.described)
-
-    @property
-    def _donors(self) -> DonorPool:
-        return self._seeds.pool if isinstance(self._seeds, TransferSeeds) else DonorPool()
-
-    def _learn_from_guests(self) -> None:
-        if self._memory and isinstance(self.model, FamilyModel):
-            with self.ledger.phase("train"):
-                self._memory.teach(self.model, self._donors)
-
-    def _keep_in_store(self) -> None:
-        """Store what was learnt; a store that fails now costs nothing that the log does not have."""
-        if self._memory and isinstance(self.model, ModelBank):
-            try:
-                self._memory.keep(self.model, self._donors)
-            except StoreError as err:
-                logger.warning("Nothing was stored, but the log has all of it: %s", err)
 
     def _restore(self) -> None:
         """Take over what the log says was measured."""
@@ -379,12 +340,6 @@ class TaskScheduler(SchedulerView):
         for index, results in outcomes:
             self._note_failures(index, results)
         self._tuner.restore(outcomes)
-
-    def _relatives(self, key: TaskKey) -> Collection[TaskKey]:
-        return self.model.relatives(key) if isinstance(self.model, ModelBank) else ()
-
-    def _confidence(self, index: int) -> Confidence:
-        return self.model.confidence(self.described[index].key) if self.model else Confidence()
 
 
 def _open_store(path: str | os.PathLike[str], target: str) -> Store:
