@@ -24,7 +24,7 @@ from familyseer.families.keys import PolicyName, partition_tasks
 from familyseer.families.learner import family_model
 from familyseer.meta_schedule.seeds import NoSeeds
 from familyseer.schedulers import FamilyGradientScheduler
-from familyseer.schedulers.named import first_tasks
+from familyseer.schedulers.named import first_rounds
 
 __all__ = ["FLAGS", "Ablation", "Ours", "measurer_for"]
 
@@ -139,7 +139,7 @@ class _AblatedScheduler(auto_scheduler.TaskScheduler):
             return super()._make_strategy(policy)
         return FamilyGradientScheduler(
             self.objective_func,
-            priors=first_tasks(policy, self.described),
+            order=first_rounds(policy, self.described),
             sure=0.0,
             rng=np.random.default_rng(self.seed),
         )

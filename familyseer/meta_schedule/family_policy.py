@@ -23,7 +23,7 @@ from familyseer.transfer.choices import inner_tile
 __all__ = ["FamilySketchPolicy"]
 
 _SEEDS = 64  # that the model ranks in a round
-_PROPOSALS = 16  # of a search among choices, and as many random candidates, for the model of programs to rank
+_CANDIDATES = 16  # that promise most by their choices, and as many random ones, for the model of programs to rank
 
 
 class FamilySketchPolicy(SketchPolicy):
@@ -74,24 +74,29 @@ class FamilySketchPolicy(SketchPolicy):
     def _evolved(self, space: ScheduleSpace, num_measure: int, seen: set[int]) -> list[Schedule]:
         if not self.params.choice_search:
             return super()._evolved(space, num_measure, seen)
-        rng = np.random.default_rng([self.seed, self.round])
-        count, weight = max(_PROPOSALS, 2 * num_measure), self.params.build_time_weight
-        proposed = self._seed_source.proposals(
-            self.described,
-            _sketches(space),
-            count,
-            share=self.params.inner_tile_share,
-            build_weight=weight,
-            rng=rng,
-        )
-        good = space.finish(proposed)
-        if len(good) < num_measure:
-            return super()._evolved(space, num_measure, seen)
-        candidates = [*good, *space.sample(count)]
+        count = max(_CANDIDATES, 2 * num_measure)
+        candidates = [*self._promising(space, count), *space.sample(count)]
+        if not candidates:
+            return []
         efforts = self._seed_source.efforts([canonical_json(trace_json(candidate)) for candidate in candidates])
-        scores = self._acquisition(self._features(candidates)) * np.exp(-weight * np.asarray(efforts))
+        scores = self._acquisition(self._features(candidates)) * np.exp(
+            -self.params.build_time_weight * np.asarray(efforts)
+        )
         ranked = np.argsort(-scores, kind="stable")
         return self._new(self._varied([candidates[i] for i in ranked], num_measure), num_measure, seen)
+
+    def _promising(self, space: ScheduleSpace, count: int) -> list[Schedule]:
+        """Return what a search among choices proposes, or while too little was measured for that, relatives' schedules."""
+        rng, sketches = np.random.default_rng([self.seed, self.round]), _sketches(space)
+        proposed = self._seed_source.proposals(
+            self.described,
+            sketches,
+            count,
+            share=self.params.inner_tile_share,
+            build_weight=self.params.build_time_weight,
+            rng=rng,
+        )
+        return space.finish(proposed or self._seed_source.seeds_for(self.described, sketches, count, rng))
 
     def _varied(self, schedules: list[Schedule], num_measure: int) -> list[Schedule]:
         """Put off schedules whose inner tile has been picked often enough."""

@@ -23,8 +23,8 @@ _SEARCH_SECONDS = 1.0  # that a round takes beside building and running its cand
 class FamilyGradientScheduler(GradientScheduler):
     """Ansor's gradient, with three changes for tasks that are relatives.
 
-    Priors come first, with a round each, so that all others can start from what was found there. (More rounds for them,
-    half a round per relative as Jeong et al., OSDI 2025, have it, let the others wait too long.)
+    First rounds are small and have an order: priors come first, so that all others can start from what was found there.
+    (More rounds for them, half a round per relative as Jeong et al., OSDI 2025, have it, let the others wait too long.)
     A round counts by the seconds that building and running its candidates took: for a task with latency g after S seconds,
     whose slope of the objective is f', the expected change per second is
 
@@ -36,10 +36,10 @@ class FamilyGradientScheduler(GradientScheduler):
 
     Parameters
     ----------
-    priors
-        Tasks to tune first, in this order.
+    order
+        Of the tasks' first rounds; those that it does not name come after it.
     few
-        Trials of a round while the model ranks candidates well.
+        Trials of a first round, and of later ones while the model ranks candidates well.
     sure
         Rank correlation from which on it does, see `round_size`; 0: whenever it has been judged.
     objective, rng, **options
@@ -51,36 +51,36 @@ class FamilyGradientScheduler(GradientScheduler):
         objective: Callable[[list[float]], object],
         *,
         rng: np.random.Generator,
-        priors: Sequence[TaskKey] = (),
+        order: Sequence[TaskKey] = (),
         few: int = 8,
         sure: float = 0.2,
         **options: Any,
     ) -> None:
         super().__init__(objective, rng=rng, **options)
-        self._priors = tuple(priors)
+        self._order = tuple(order)
         self._few = whole_number("few", few, at_least=1)
         self._sure = share("sure", sure)
         self._turn = 0
         self._last_turn: dict[TaskKey, int] = {}
 
     def next_task(self, states: Sequence[TaskState]) -> int:
-        """Return the index of the task to tune next: priors, then tasks due a warm-up round, then by the gradient."""
-        index_of = {state.key: index for index, state in enumerate(states) if state.alive}
-        for key in self._priors:
-            if key in index_of and not states[index_of[key]].rounds:
-                return index_of[key]
-        return super().next_task(states)
+        """Return the index of the task to tune next: first rounds, then others that are due a round, then by the gradient."""
+        new = {state.key: index for index, state in enumerate(states) if state.alive and not state.rounds}
+        first = next((key for key in self._order if key in new), None)
+        return super().next_task(states) if first is None else new[first]
 
     def round_size(self, states: Sequence[TaskState], index: int, most: int) -> int:
         """Return from `few` to `most`: the worse the model has ranked what it chose, the more.
 
         A round of few learns from each of them before it chooses the next; one of many spares the search where that has
-        nothing to say. It has `few` from a rank correlation of `sure` up, `most` at 0, before the model was judged, and
-        for a prior's first round. (Among chosen candidates 0.2 is a good one.)
+        nothing to say. It has `few` from a rank correlation of `sure` up, and `most` at 0 or before the model was judged.
+        (Among chosen candidates 0.2 is a good one.) First rounds have `few`: until each task has had one, the network is
+        as slow as what is missing.
         """
         state = states[index]
-        exploring = (state.key in self._priors and not state.rounds) or not state.confidence.batches
-        if exploring:
+        if not state.rounds:
+            return min(self._few, most)
+        if not state.confidence.batches:
             return most
         trust = min(max(state.confidence.rank_correlation / self._sure, 0.0), 1.0) if self._sure else 1.0
         return min(most, round(most * pow(self._few / most, trust)))

@@ -16,7 +16,7 @@ from familyseer.schedulers.gradient import GradientScheduler
 from familyseer.schedulers.round_robin import RoundRobinScheduler
 from familyseer.task import Task, TaskKey
 
-__all__ = ["STRATEGIES", "first_tasks", "make_scheduler"]
+__all__ = ["STRATEGIES", "first_rounds", "make_scheduler"]
 
 STRATEGIES = ("gradient", "ansor", "round-robin")
 
@@ -35,7 +35,7 @@ def make_scheduler(
     Parameters
     ----------
     strategy
-        ``"gradient"``: for family policies priors first, then by gain per second in small rounds
+        ``"gradient"``: for family policies small first rounds, priors before others, then by gain per second
         (`FamilyGradientScheduler`), else Ansor's. ``"ansor"``: Ansor's for all policies. ``"round-robin"``.
     objective
         See `GradientScheduler`.
@@ -52,11 +52,17 @@ def make_scheduler(
         return RoundRobinScheduler()
     if strategy == "ansor" or policy is None or policy.family == "shared":
         return GradientScheduler(objective, **options)
-    return FamilyGradientScheduler(objective, priors=first_tasks(policy, tasks, guests), **options)
+    return FamilyGradientScheduler(objective, order=first_rounds(policy, tasks, guests), **options)
 
 
-def first_tasks(policy: PolicyName, tasks: Sequence[Task], guests: Sequence[Task] = ()) -> tuple[TaskKey, ...]:
-    """Return the tasks to tune first: the priors of families without guests, who were tuned before."""
+def first_rounds(policy: PolicyName, tasks: Sequence[Task], guests: Sequence[Task] = ()) -> tuple[TaskKey, ...]:
+    """Return the order of all tasks' first rounds: priors, then those that compute most.
+
+    A family has a prior where somebody is to learn from it, and no guest who was tuned before.
+    """
     partition = partition_tasks(policy, tasks)
     warm = set(guest_labels(guests, tasks, partition, policy.family).values())
-    return tuple(key for key in priors(tasks, partition) if partition.family_of(key) not in warm)
+    cold = {key for label, members in partition.families if len(members) > 1 and label not in warm for key in members}
+    early = [key for key in priors(tasks, partition) if key in cold]
+    heaviest = sorted(tasks, key=lambda task: -task.weight * task.flops)
+    return tuple(dict.fromkeys([*early, *(task.key for task in heaviest)]))

@@ -159,7 +159,7 @@ def test_evolution_follows_the_model(task):
 
 
 def test_relatives_measurements_guide_the_first_round(task):
-    """A task without measurements whose family has a trained model is searched by evolution, a quarter at random."""
+    """A task without measurements whose family has a trained model is searched with it; an evolution is a quarter random."""
     relative = SearchTask(func=matmul(64, 32, 64), target=TARGET)
     keys = {task.task.key: "dense", relative.task.key: "dense"}
     bank = ModelBank(keys, lambda: XGBCostModel(min_samples=8))
@@ -198,14 +198,14 @@ def test_seeds_join_the_population(task):
 
 
 def test_a_round_measures_the_seeds_that_the_model_likes_best(task):
-    """Half of the first round of a task, an eighth of later ones."""
+    """Where programs evolve: half of the first round of a task, an eighth of later ones."""
     model = trained_model(task)
 
     class Source(NoSeeds):
         def seeds_for(self, task, sketches, count, rng):
             return [with_choices(sketches[0], chosen) for chosen in neighbours(sketch_of(sketches[0]).choices)][:8]
 
-    policy = FamilySketchPolicy(task, model, seeds=Source(), params=QUICK)
+    policy = FamilySketchPolicy(task, model, seeds=Source(), params={**QUICK, "choice_search": False})
     for share in (4, 1):
         seeds = [module_hash(schedule) for schedule in policy._seeds(policy._space(8), 8)]
         picked = [module_hash(schedule) for schedule in policy.propose(8)]
@@ -229,10 +229,28 @@ def test_a_search_among_choices_needs_no_evolution(task, monkeypatch):
     assert sampled == [16, 64]
 
 
-def test_without_experience_a_search_among_choices_is_one_among_programs(task):
-    """The first round of all, and a source that has nothing to say."""
-    policy = FamilySketchPolicy(task, trained_model(task), seeds=NoSeeds(), params=QUICK)
-    assert len({module_hash(schedule) for schedule in policy.propose(8)}) == 8
+def test_without_experience_relatives_schedules_and_random_ones_are_ranked(task, monkeypatch):
+    """As long as too little was measured for a search among choices; nothing evolves, and a source may be empty."""
+    monkeypatch.setattr(ScheduleSpace, "evolve", lambda *args: pytest.fail("programs were evolved"))
+    asked = []
+
+    class Source(NoSeeds):
+        def seeds_for(self, task, sketches, count, rng):
+            asked.append(count)
+            return [with_choices(sketches[0], chosen) for chosen in neighbours(sketch_of(sketches[0]).choices)][:8]
+
+    policy = FamilySketchPolicy(task, trained_model(task), seeds=Source(), params=QUICK)
+    space = policy._space(8)
+    seeds = space.finish(Source().seeds_for(None, [canonical_json(trace_json(s)) for s in space.sketches], 0, None))
+    liked = {module_hash(seed) for seed in seeds}
+    policy._acquisition = lambda features: np.arange(len(features), 0, -1.0)  # the first candidates: the seeds
+    picked = [module_hash(schedule) for schedule in policy.propose(8)]
+
+    assert asked == [0, 16]
+    assert len(set(picked)) == 8
+    assert len(liked & set(picked)) >= 4  # no more than two with one inner tile
+    alone = FamilySketchPolicy(task, trained_model(task), seeds=NoSeeds(), params=QUICK)
+    assert len({module_hash(schedule) for schedule in alone.propose(8)}) == 8
 
 
 @pytest.mark.parametrize("choice_search", [False, True])
