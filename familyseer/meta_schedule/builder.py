@@ -20,12 +20,13 @@ from typing import Any
 import cloudpickle
 
 from familyseer.errors import UnsupportedError
-from familyseer.meta_schedule.options import positive, positive_int
+from familyseer.meta_schedule.options import factor, positive, positive_int
 from familyseer.meta_schedule.pool import WorkerPool
 from familyseer.meta_schedule.workers import Call, shared_template
 
 __all__ = ["LocalBuilder"]
 
+_LEAST_PATIENCE = 3.0
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
@@ -47,6 +48,9 @@ class LocalBuilder:
         Candidates after which a worker process is replaced, which bounds what the compiler leaks.
     max_memory_gb
         Resident memory above which a worker process is replaced once its candidate is done.
+    patience
+        A candidate that a batch waits for is given up as after `timeout` once it has taken 3 s and this many times as long
+        as the slowest of the others: it would cost as much as a hundred of them. Infinite: all have `timeout`.
 
     Raises
     ------
@@ -64,11 +68,13 @@ class LocalBuilder:
         *,
         recycle_after: int = 200,
         max_memory_gb: float = 4.0,
+        patience: float = 8.0,
     ) -> None:
         self.timeout = positive("timeout", timeout)
         self.n_parallel = positive_int("n_parallel", n_parallel)
         self.recycle_after = positive_int("recycle_after", recycle_after)
         self.max_memory_gb = positive("max_memory_gb", max_memory_gb)
+        self.patience = factor("patience", patience)
         self.build_func = build_func
         self._link = _pickled_link(build_func)
         self._suffix = getattr(build_func, "output_format", "so") if callable(build_func) else "so"
@@ -83,6 +89,10 @@ class LocalBuilder:
             max_rss_bytes=int(self.max_memory_gb * (1 << 30)),
             imports=() if is_cpu(target) else ("tvm.s_tir.tensor_intrin",),
         )
+
+    def straggler_timeout(self, others: Sequence[float]) -> float:
+        """Return the seconds that a candidate may take for which a batch waits whose other builds took so long."""
+        return min(self.timeout, max(_LEAST_PATIENCE, self.patience * max(others))) if others else self.timeout
 
     def file_name(self, number: int, target: str) -> str:
         """Return what the artefact number `number` is called."""

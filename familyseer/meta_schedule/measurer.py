@@ -171,6 +171,9 @@ class ProgramMeasurer:
         while build.unfinished or run.unfinished:
             timing = run.unfinished > 0 and (spare > 0 or not build.unfinished)
             limits = (spare if timing else None, None if timing else 0)
+            waiting = not build.queued and not (timing and spare)
+            others = list(batch.build_seconds.values())
+            build.timeout = self.builder.straggler_timeout(others) if waiting else self.builder.timeout
             started = time.perf_counter()
             outcomes = next_outcomes((build, run), limits)
             batch.charge(time.perf_counter() - started, timing=timing)

@@ -21,6 +21,13 @@ def positive(name: str, value: float) -> float:
     return value
 
 
+def factor(name: str, value: float) -> float:
+    """Return `value`, which must be a number ≥ 1 or infinite."""
+    if not value >= 1:
+        raise InvalidInputError(f"`{name}` must be a number ≥ 1, inf for no limit; got {value!r}")
+    return value
+
+
 def non_negative(name: str, value: float) -> float:
     """Return `value`, which must be a number ≥ 0."""
     if not (_is_number(value) and value >= 0):

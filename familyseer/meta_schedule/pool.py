@@ -82,7 +82,7 @@ class WorkerPool:
     environments
         One mapping of environment variables per worker.
     timeout
-        Seconds that a job may take.
+        Seconds that a job may take; may be changed at any time, also for jobs under way.
     recycle_after
         Jobs after which a worker is replaced by a fresh one.
     max_rss_bytes
@@ -107,7 +107,7 @@ class WorkerPool:
         self._template: Template = shared_template()
         self._slots = [_Slot(environment=environment) for environment in environments]
         self._queue: deque[_Job] = deque()
-        self._timeout = timeout
+        self.timeout = timeout
         self._recycle_after = recycle_after
         self._max_rss_bytes = max_rss_bytes
         self._imports = imports
@@ -122,6 +122,11 @@ class WorkerPool:
     def unfinished(self) -> int:
         """Number of jobs that wait or run."""
         return len(self._queue) + sum(slot.job is not None for slot in self._slots)
+
+    @property
+    def queued(self) -> int:
+        """Number of jobs that wait."""
+        return len(self._queue)
 
     def submit(self, ident: int, call: Call) -> None:
         """Queue `call` under the caller's own number `ident`."""
@@ -146,7 +151,7 @@ class WorkerPool:
             return []
         job = slot.job = self._queue.popleft()
         slot.started = time.monotonic()
-        worker.sock.settimeout(self._timeout)
+        worker.sock.settimeout(self.timeout)
         try:
             worker.send(job.call)
         except OSError:
@@ -176,7 +181,7 @@ class WorkerPool:
     def waiting_on(self) -> dict[Any, float]:
         """Map the socket of every busy worker to the moment (monotonic clock) at which its time is up."""
         return {
-            slot.worker.sock: slot.started + self._timeout
+            slot.worker.sock: slot.started + self.timeout
             for slot in self._slots
             if slot.worker is not None and slot.job is not None
         }
@@ -190,7 +195,7 @@ class WorkerPool:
                 continue
             if slot.worker.sock in ready:
                 outcomes += self._take_reply(slot, slot.worker)
-            elif now >= slot.started + self._timeout:
+            elif now >= slot.started + self.timeout:
                 outcomes += self._bury(slot, Ending.TIMED_OUT)
         return outcomes
 
@@ -224,7 +229,7 @@ class WorkerPool:
             self._queue.appendleft(job)
             return []
         if ending is Ending.TIMED_OUT:
-            text = f"took longer than {self._timeout:g} s and was killed"
+            text = f"took longer than {self.timeout:g} s and was killed"
         return [(job.ident, Outcome(ending=ending, text=text, seconds=seconds))]
 
     def kill(self) -> None:

@@ -13,8 +13,7 @@ from math import ceil, inf, prod
 from statistics import median
 from typing import Any
 
-from familyseer.errors import InvalidInputError
-from familyseer.meta_schedule.options import non_negative, positive_int
+from familyseer.meta_schedule.options import factor, non_negative, positive_int
 
 __all__ = [
     "EvaluatorSettings",
@@ -66,8 +65,7 @@ class EvaluatorSettings:
         positive_int("repeat", self.repeat)
         non_negative("min_repeat_ms", self.min_repeat_ms)
         non_negative("cooldown_interval", self.cooldown_s)
-        if not self.patience >= 1:
-            raise InvalidInputError(f"`patience` must be a number ≥ 1, inf for no limit; got {self.patience!r}")
+        factor("patience", self.patience)
 
 
 def evaluator_settings(

@@ -72,6 +72,13 @@ def sleepy_second(output, objects, **options):
     cc.create_shared(output, objects, **options)
 
 
+def slow_second(output, objects, **options):
+    """Take some seconds to build the second artefact."""
+    if number_of(output) == 2:
+        time.sleep(4)
+    cc.create_shared(output, objects, **options)
+
+
 def killed_second(output, objects, **options):
     """Lose the worker in the build of the second artefact."""
     if number_of(output) == 2:

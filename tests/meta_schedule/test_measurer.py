@@ -38,6 +38,7 @@ from tests.meta_schedule.measuring import (
     request,
     requests,
     sleepy_second,
+    slow_second,
     wait_until,
 )
 
@@ -137,6 +138,22 @@ class TestFailures:
 
         assert [r.error_no for r in results] == [OK, error_no, OK, OK]
         assert text in results[1].error_msg
+
+    def test_a_batch_does_not_wait_for_a_straggler(self):
+        """A build that takes 3 s and many times as long as the others is given up, unless the user is patient."""
+        with measurer(build_func=sleepy_second) as subject:
+            started = time.monotonic()
+            results = subject.measure(requests(4))
+            assert [r.error_no for r in results] == [OK, MeasureErrorNo.BUILD_TIMEOUT, OK, OK]
+            assert 3 <= results[1].build_seconds < 30 > time.monotonic() - started
+        with measurer(build_func=slow_second, patience=float("inf")) as subject:
+            assert [r.error_no for r in subject.measure(requests(4))] == [OK] * 4
+
+    @pytest.mark.parametrize(("others", "expected"), [([], 15), ([0.1, 0.25], 3), ([0.1, 1.0], 8), ([3.0], 15)])
+    def test_how_long_a_straggler_may_take(self, others, expected):
+        """At least 3 s and eight times the slowest other build, never more than the limit; no limit without others."""
+        assert LocalBuilder().straggler_timeout(others) == expected
+        assert LocalBuilder(patience=float("inf")).straggler_timeout(others or [1.0]) == 15
 
     def test_build_exception(self):
         """An exception in the build is told in its first lines, without the C++ frames."""
