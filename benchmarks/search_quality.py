@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare cost models by what a search finds with them: our model against TVM's XGBModel, everything else equal.
 
-``python -m benchmarks.search_quality --out benchmarks/results/search-quality.json``
+``python -m benchmarks.search_quality --out benchmarks/results/quality.json``
 
 For each operator and seed both searches start from the same measured first round; their further rounds alternate, and
 their best candidates are timed again together at the end. Only these last figures are compared.
