@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tvm.auto_scheduler.cost_model.cost_model import PythonBasedModel
 
 from familyseer.ansor.features import extract_features
@@ -27,12 +28,21 @@ class FamilyCostModel(PythonBasedModel):  # type: ignore[misc]  # tvm is not typ
         Usually a `familyseer.families.learner.FamilyModel`.
     ledger
         Where training is charged.
+    spread
+        Changes the scores (n,) of n states of a task so that a round is not filled with what is alike.
     """
 
-    def __init__(self, learner: CostModel, ledger: Ledger | None = None) -> None:
+    def __init__(
+        self,
+        learner: CostModel,
+        ledger: Ledger | None = None,
+        *,
+        spread: Callable[[Any, Sequence[Any], NDArray[np.float64]], NDArray[np.float64]] | None = None,
+    ) -> None:
         super().__init__()
         self.learner = learner
         self.ledger = ledger or Ledger()
+        self._spread = spread
 
     def update(self, inputs: Sequence[Any], results: Sequence[Any]) -> None:
         """Learn a batch of measurements of one task."""
@@ -52,6 +62,9 @@ class FamilyCostModel(PythonBasedModel):  # type: ignore[misc]  # tvm is not typ
             scores = np.array(self.learner.acquisition(key, features), dtype=np.float64)
         else:
             scores = np.random.uniform(size=len(features))  # TVM's search is not seeded through any other way
+        fits = np.flatnonzero(features.counts).tolist()
+        if self._spread is not None and len(fits):
+            scores[fits] = self._spread(task, [states[i] for i in fits], scores[fits])
         scores[features.counts == 0] = -np.inf
         return scores
 

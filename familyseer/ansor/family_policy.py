@@ -20,19 +20,20 @@ from familyseer.task import Task
 
 __all__ = ["FamilySketchPolicy", "preload"]
 
-_POPULATION = 512
+_SEARCH = {"evolutionary_search_population": 128, "evolutionary_search_num_iters": 1}
+_STARTS = 16  # tile sizes that a round starts from
 
 
 class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # tvm is not typed
-    """Ansor's `SketchPolicy`, whose cost model is the family's and whose first round starts from relatives' tile sizes.
+    """Ansor's `SketchPolicy`, whose cost model is the family's and whose rounds start from tile sizes that promise most.
 
     Parameters
     ----------
     task, verbose, init_search_callbacks
         As for TVM's.
     params
-        As for TVM's, but for a smaller default of ``evolutionary_search_population``: a generation of TVM's 2048 takes
-        five seconds of feature extraction on two cores, and found no more (``benchmarks/results/ansor.md``).
+        As for TVM's, but for smaller defaults: ``evolutionary_search_population`` is 128 instead of 2048, and
+        ``evolutionary_search_num_iters`` 1 instead of 4. A longer search finds what the model is wrong about.
     program_cost_model
         Shared by the policies of all tasks.
     seed
@@ -40,8 +41,9 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
     described
         The task as the model knows it; None: described anew.
     seeds
-        What relatives found, and where they find what this task did; None: every task is on its own. Its first round starts
-        from them, unless `init_search_callbacks` tell that it was measured before.
+        What relatives found, and where they find what this task did; None: every task is on its own.
+    measured
+        Lines of TVM's log: what was measured of the task before, which is not measured again.
     """
 
     def __init__(
@@ -55,48 +57,43 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
         *,
         described: Task | None = None,
         seeds: TransferSeeds | None = None,
+        measured: Sequence[str] = (),
     ) -> None:
         self._task, self._described, self._seeds = task, described or describe(task), seeds
         self._options = {"program_cost_model": program_cost_model, "verbose": verbose}
-        self._params = {"evolutionary_search_population": _POPULATION, **(params or {})}
-        self._seed, self._callbacks = seed, list(init_search_callbacks or ())
-        measured = any(isinstance(callback, auto_scheduler.PreloadMeasuredStates) for callback in self._callbacks)
-        self._starts_from_relatives = seeds is not None and not measured
-        self._begin([self._seed_rule()] if self._starts_from_relatives else [])
+        self._params = {**_SEARCH, **(params or {})}
+        self._seed, self._callbacks, self._measured = seed, list(init_search_callbacks or ()), list(measured)
+        self._begin()
 
-    def _begin(self, callbacks: Sequence[Any], stage: int = 1) -> None:
-        """Make TVM's policy, anew where there is one."""
-        super().__init__(
-            self._task,
-            params=dict(self._params),
-            seed=None if self._seed is None else stage + 2 * self._seed,  # TVM takes 0 for "draw one"
-            init_search_callbacks=[*self._callbacks, *callbacks] or None,
-            **self._options,
-        )
+    def _begin(self) -> None:
+        """Make TVM's policy, anew where there is one: it takes sketches from outside but once."""
+        rng = None if self._seed is None else np.random.default_rng([self._seed, len(self._measured)])
+        with TemporaryDirectory(prefix="familyseer-") as folder:
+            callbacks = list(self._callbacks)
+            if self._measured:
+                callbacks.append(preload(Path(folder) / "measured.json", self._measured))
+            if self._seeds is not None:
+                callbacks.append(seed_rule(lambda: self._starts(rng or np.random.default_rng())))
+            super().__init__(
+                self._task,
+                params=dict(self._params),
+                seed=int(rng.integers(1, 2**31)) if rng else None,  # TVM takes 0 for "draw one"
+                init_search_callbacks=callbacks or None,
+                **self._options,
+            )
 
-    def _seed_rule(self) -> Any:
-        rng = np.random.default_rng(self._seed)
-        return seed_rule(lambda: self._seeds.states_for(self._described, self._task, rng) if self._seeds else [])
+    def _starts(self, rng: np.random.Generator) -> Sequence[Any]:
+        return self._seeds.states_for(self._described, self._task, _STARTS, rng) if self._seeds else ()
 
     def continue_search_one_round(self, num_measure: int, measurer: Any) -> tuple[Any, Any]:
-        """Search and measure as TVM does, then let relatives know.
-
-        After a round that started from relatives, the search goes on from what was measured and from the task's own
-        sketches: TVM would put the same tile sizes into each of its populations, better ones since or not.
-        """
+        """Search and measure as TVM does, then let relatives know."""
         inputs, results = super().continue_search_one_round(num_measure, measurer)
-        if self._seeds is not None:
+        if self._seeds is not None and len(inputs):
             states = [given.state for given in inputs]
             self._seeds.learn(self._described, self._task, states, [result_of(result) for result in results])
-        if self._starts_from_relatives and len(inputs):
-            self._starts_from_relatives = False
-            self._go_on_from(inputs, results)
+            self._measured += [dump_record_to_string(*pair) for pair in zip(inputs, results, strict=True)]
+            self._begin()
         return inputs, results
-
-    def _go_on_from(self, inputs: Sequence[Any], results: Sequence[Any]) -> None:
-        with TemporaryDirectory(prefix="familyseer-") as folder:
-            lines = [dump_record_to_string(given, result) for given, result in zip(inputs, results, strict=True)]
-            self._begin([preload(Path(folder) / "measured.json", lines)], stage=2)
 
 
 def preload(file: Path, lines: Sequence[str]) -> auto_scheduler.PreloadMeasuredStates:

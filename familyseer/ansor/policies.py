@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from familyseer.ansor.cost_model import FamilyCostModel
-from familyseer.ansor.family_policy import FamilySketchPolicy, preload
+from familyseer.ansor.family_policy import FamilySketchPolicy
 from familyseer.ansor.records import Log, Round
 from familyseer.ansor.transfer import TransferSeeds
 from familyseer.cost_model import XGBCostModel
@@ -87,28 +86,22 @@ def make_policies(
     learner = family_model(described, name, partial(XGBCostModel, seed=seed), seed=seed)
     if model_file is not None and Path(model_file).exists():
         learner.load(Path(model_file))
-    model, seeds = FamilyCostModel(learner, ledger), TransferSeeds(learner.relatives) if transfer else None
-    with TemporaryDirectory(prefix="familyseer-") as folder:
-        search = [
-            FamilySketchPolicy(
-                task,
-                model,
-                params=params,
-                seed=seed + index,
-                verbose=verbose,
-                init_search_callbacks=_preload(Path(folder), index, log),
-                described=known,
-                seeds=seeds,
-            )
-            for index, (task, known) in enumerate(zip(tasks, described, strict=True))
-        ]
+    seeds = TransferSeeds(learner.relatives) if transfer else None
+    model = FamilyCostModel(learner, ledger, spread=seeds.spread if seeds else None)
+    search = [
+        FamilySketchPolicy(
+            task,
+            model,
+            params=params,
+            seed=seed + index,
+            verbose=verbose,
+            described=known,
+            seeds=seeds,
+            measured=[state.line for state in log.states if state.task == index] if log else (),
+        )
+        for index, (task, known) in enumerate(zip(tasks, described, strict=True))
+    ]
     return Policies(learner=learner, model=model, seeds=seeds, search=search)
-
-
-def _preload(folder: Path, index: int, log: Log | None) -> list[Any]:
-    """Return what lets a policy know its measured states: TVM reads them from a file, of which it fails on any bad line."""
-    lines = [state.line for state in log.states if state.task == index] if log else []
-    return [preload(folder / f"{index}.json", lines)] if lines else []
 
 
 def restore(policies: Policies, rounds: Sequence[Round], tasks: Sequence[Any], described: Sequence[Task]) -> None:

@@ -8,24 +8,29 @@ A sketch whose tile sizes are all given is sampled as it is: only what comes aft
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from math import prod
+from dataclasses import dataclass
+from math import ceil, prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tvm import auto_scheduler
 from tvm.auto_scheduler.measure import MeasureInput
 from tvm.auto_scheduler.measure_record import load_record_from_string
 from tvm.auto_scheduler.search_policy import PreloadCustomSketchRule
 
-from familyseer.measure import MeasureResult
+from familyseer.measure import INVALID_COST, MeasureResult
 from familyseer.records import canonical_json
 from familyseer.task import Task, TaskKey
-from familyseer.transfer import Choices, Donor, DonorPool, Sketch, Tile
+from familyseer.transfer import Choices, Donor, DonorPool, Experience, Proposal, Seed, Sketch, Tile, propose
+from familyseer.transfer.choices import inner_tile
 
 __all__ = ["TransferSeeds", "seed_rule", "sketch_of", "with_choices"]
 
-_PER_SKETCH = 3  # seeds beside each of a task's own sketches: a quarter stays random
+_PER_TILE = 2  # new states with one inner tile that a ranking has at its top
+_RANDOM = 0.25  # of the sketches that a search starts from leave their tile sizes open
 _SCOUTS = 64  # schedules sampled to see a task's sketches with their tile sizes
 _CHOSEN_LATER = ("AN", "PR")  # annotations and pragmas: the search draws them after the tile sizes
 
@@ -42,52 +47,105 @@ class TransferSeeds:
     """
 
     def __init__(self, relatives: Callable[[TaskKey], Collection[TaskKey]]) -> None:
-        self.pool = DonorPool()
+        self.pool, self.experience = DonorPool(), Experience()
         self._relatives = relatives
-        self._lengths: dict[TaskKey, list[int]] = {}
+        self._spaces: dict[TaskKey, _Space] = {}
+        self._measured: dict[TaskKey, set[str]] = {}
 
     def learn(self, described: Task, task: Any, states: Sequence[Any], results: Sequence[MeasureResult]) -> None:
         """Take note of measured states of a task."""
-        donors = []
-        for state, result in zip(states, results, strict=True):
-            sketch = self._sketch(described, task, state) if result.costs else None
-            if sketch is not None:
-                donors.append(Donor(result.cost, sketch))
+        space, made = self._space(task), [_steps_of(task, state) for state in states]
+        self._measured.setdefault(described.key, set()).update(map(canonical_json, made))
+        found = [
+            (sketch, result.cost)
+            for steps, result in zip(made, results, strict=True)
+            if (sketch := space.sketch_of(steps))
+        ]
+        donors = [Donor(cost, sketch) for sketch, cost in found if cost < INVALID_COST]
         if donors:
             self.pool.add(described.key, donors)
+        for sketch, cost in found:
+            self.experience.add(described.key, sketch, cost)
 
-    def states_for(self, described: Task, task: Any, rng: np.random.Generator) -> list[Any]:
-        """Return states of a task with tile sizes that were good for its relatives; none of them was measured."""
+    def states_for(self, described: Task, task: Any, count: int, rng: np.random.Generator) -> list[Any]:
+        """Return states of a task to start a search from, as many as three times its sketches.
+
+        Up to `count` have tile sizes: those that promise most of a search among them, or while too little was measured for
+        that, those that were good for relatives. The others leave them open; there are none where nothing is known.
+        """
+        space = self._space(task)
+        sketches, relatives = [sketch for sketch, _ in space.own], self._relatives(described.key)
+        found: Sequence[Proposal | Seed] = propose(
+            described.key, sketches, self.pool, self.experience, count, relatives=relatives, rng=rng
+        ) or self.pool.seeds(described.key, sketches, count, relatives=relatives, rng=rng)
+        made = [_state_of(task, with_choices(space.own[seed.sketch][1], seed.choices)) for seed in found]
+        states = [state for state in made if state is not None]
+        wanted = ceil(len(states) * _RANDOM / (1 - _RANDOM))  # TVM adds every sketch once
+        return states + space.open * (ceil(wanted / len(space.open)) - 1)
+
+    def spread(self, task: Any, states: Sequence[Any], scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return scores (n,) by which no two inner tiles fill a round: beyond two new states of each, the others come first."""
+        space, counts = self._space(task), Counter[Any]()
+        known = self._measured.get(str(task.workload_key), set())
+        late = np.zeros(len(scores))
+        for i in np.argsort(-scores, kind="stable"):
+            steps = _steps_of(task, states[i])
+            sketch = space.sketch_of(steps)
+            if sketch is not None and canonical_json(steps) not in known:
+                tile = sketch.form, inner_tile(sketch.choices)
+                late[i] = counts[tile] // _PER_TILE
+                counts[tile] += 1
+        return scores - late * (np.ptp(scores) + 1.0)
+
+    def _space(self, task: Any) -> _Space:
+        key = str(task.workload_key)
+        if key not in self._spaces:
+            self._spaces[key] = _Space.of(task)
+        return self._spaces[key]
+
+
+@dataclass(frozen=True, slots=True)
+class _Space:
+    """What is known of a task's space.
+
+    Parameters
+    ----------
+    open
+        Its sketches, whose tile sizes are not yet chosen.
+    lengths
+        How many steps these have, ascending.
+    own
+        Each sketch with some tile sizes, and its steps.
+    """
+
+    open: list[Any]
+    lengths: list[int]
+    own: list[tuple[Sketch, Steps]]
+
+    @classmethod
+    def of(cls, task: Any) -> _Space:
+        """Learn it from a small sample."""
+        scout = _scout(task)
+        sketches = list(scout.generate_sketches())
+        lengths = sorted({len(sketch.transform_steps) for sketch in sketches})
         own: dict[tuple[str, ...], tuple[Sketch, Steps]] = {}
-        for state in _scout(task).sample_initial_population():
+        for state in scout.sample_initial_population():
             steps = _steps_of(task, state)
-            length = self._length(described, task, steps)
-            sketch = sketch_of(steps[:length])
+            start = steps[: _length(steps, lengths)]
+            sketch = sketch_of(start)
             if sketch is not None:
-                own.setdefault(sketch.form, (sketch, steps[:length]))
-        found = self.pool.seeds(
-            described.key,
-            [sketch for sketch, _ in own.values()],
-            _PER_SKETCH * len(own),
-            relatives=self._relatives(described.key),
-            rng=rng,
-        )
-        starts = [steps for _, steps in own.values()]
-        states = [_state_of(task, with_choices(starts[seed.sketch], seed.choices)) for seed in found]
-        return [state for state in states if state is not None]
+                own.setdefault(sketch.form, (sketch, start))
+        return cls(open=sketches, lengths=lengths, own=list(own.values()))
 
-    def _sketch(self, described: Task, task: Any, state: Any) -> Sketch | None:
-        steps = _steps_of(task, state)
-        return sketch_of(steps[: self._length(described, task, steps)])
+    def sketch_of(self, steps: Steps) -> Sketch | None:
+        """Return the sketch of a complete state."""
+        return sketch_of(steps[: _length(steps, self.lengths)])
 
-    def _length(self, described: Task, task: Any, steps: Steps) -> int:
-        """Return how many of the steps of a complete state are its sketch's."""
-        if described.key not in self._lengths:
-            sketches = _scout(task).generate_sketches()
-            self._lengths[described.key] = sorted({len(sketch.transform_steps) for sketch in sketches})
-        names = [step[0] for step in steps]
-        end = next((i for i, name in enumerate(names) if name in _CHOSEN_LATER), len(names))
-        return max((length for length in self._lengths[described.key] if length <= end), default=0)
+
+def _length(steps: Steps, lengths: Sequence[int]) -> int:
+    """Return how many of the steps of a complete state are its sketch's."""
+    end = next((i for i, step in enumerate(steps) if step[0] in _CHOSEN_LATER), len(steps))
+    return max((length for length in lengths if length <= end), default=0)
 
 
 def sketch_of(steps: Steps) -> Sketch | None:

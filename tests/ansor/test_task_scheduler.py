@@ -15,6 +15,7 @@ import pytest
 import tvm
 
 from familyseer import auto_scheduler
+from familyseer.ansor.family_policy import FamilySketchPolicy
 from familyseer.errors import InvalidInputError
 from familyseer.families.keys import POLICY_NAMES
 from familyseer.tuner import StopReason
@@ -62,12 +63,14 @@ def test_a_family_policy_spends_its_budget(tuned):
     assert scheduler.partition.names == ("dense",)
 
 
-def test_a_search_goes_on_from_its_own_sketches(tuned):
-    """Tile sizes of relatives are sketches of a task's first round alone; what was measured is known afterwards."""
+def test_every_round_starts_from_tile_sizes_that_promise_most(tuned):
+    """They are sketches beside the task's own; where transfer is off there are none."""
     _, scheduler, _ = tuned
     for policy, own in zip(scheduler.search_policies, scheduler.tasks, strict=True):
-        plain = tvm.auto_scheduler.SketchPolicy(own, params=dict(QUICK), seed=1, verbose=0)
-        assert len(policy.generate_sketches()) == len(plain.generate_sketches())
+        plain = len(tvm.auto_scheduler.SketchPolicy(own, params=dict(QUICK), seed=1, verbose=0).generate_sketches())
+        assert len(policy.generate_sketches()) >= plain + 8
+        alone = FamilySketchPolicy(own, scheduler._policies.model, params=dict(QUICK), seed=1, verbose=0)
+        assert len(alone.generate_sketches()) == plain
 
 
 def test_overhead_is_small(tuned):

@@ -62,12 +62,12 @@ def test_a_relative_starts_from_tile_sizes_that_were_good(host):
     first, second, _ = products()
     known, new = describe(first), describe(second)
     seeds = TransferSeeds(lambda key: [known.key, new.key])
-    assert seeds.states_for(new, second, np.random.default_rng(0)) == []
+    assert seeds.states_for(new, second, 9, np.random.default_rng(0)) == []
     states = sampled(first)[:4]
     seeds.learn(known, first, states, [MeasureResult(costs=(1.0 + i,)) for i in range(4)])
     donor = sketch_of(steps_of(first, states[0])[:8]) or sketch_of(steps_of(first, states[0])[:4])
 
-    found = seeds.states_for(new, second, np.random.default_rng(0))
+    found = seeds.states_for(new, second, 9, np.random.default_rng(0))
     sizes = [sketch.choices for state in found if (sketch := sketch_of(steps_of(second, state)))]
     assert found
     assert any(tile.factors[1:] == donor.choices[0].factors[1:] for tiles in sizes for tile in tiles)
@@ -82,6 +82,46 @@ def test_a_relative_starts_from_tile_sizes_that_were_good(host):
     assert 0.3 < share < 0.95
 
 
+def test_what_was_measured_guides_a_search_among_tile_sizes(host):
+    """Where wide innermost tiles were fast, the next starts have them; a quarter of all sketches stays open."""
+    first, second, _ = products()
+    known, new = describe(first), describe(second)
+    seeds = TransferSeeds(lambda key: [known.key, new.key])
+
+    def widths(owner, states) -> list[int]:
+        sketches = [sketch for state in states if (sketch := seeds._space(owner).sketch_of(steps_of(owner, state)))]
+        return [tile.factors[-1] for sketch in sketches for tile in sketch.choices[1:2]]
+
+    states = [*sampled(first), *sampled(first)][:64]
+    costs = [1.0 / width for width in widths(first, states)]
+    assert len(costs) == len(states) >= 32
+    seeds.learn(known, first, states, [MeasureResult(costs=(cost,)) for cost in costs])
+    found = seeds.states_for(new, second, 16, np.random.default_rng(0))
+    chosen = [sketch.choices[1].factors[-1] for state in found[:16] if (sketch := sketch_of(steps_of(second, state)))]
+
+    assert len(chosen) == 16
+    assert np.mean(np.log2(chosen)) > np.mean(np.log2(widths(second, sampled(second)))) + 1
+    plain = len(auto_scheduler.SketchPolicy(second, params=dict(QUICK), seed=1, verbose=0).generate_sketches())
+    assert 0.25 <= (len(found) - 16 + plain) / (len(found) + plain) < 0.4
+
+
+def test_no_inner_tile_fills_a_round(host):
+    """Two new states of each come first, whatever their scores; measured ones are not counted."""
+    owner = products()[0]
+    seeds = TransferSeeds(lambda key: ())
+    one, *others = sampled(owner)
+    ranked = [one, one, one, one, *others[:4]]
+    scores = np.linspace(1.0, 0.3, len(ranked))
+
+    def order() -> list[int]:
+        return np.argsort(-seeds.spread(owner, ranked, scores), kind="stable").tolist()
+
+    assert order()[:2] == [0, 1]
+    assert order()[-2:] == [2, 3]
+    seeds.learn(describe(owner), owner, [one], [MeasureResult(costs=(1.0,))])
+    assert order()[:4] == [0, 1, 2, 3]
+
+
 def test_failures_and_strangers_teach_nothing(host):
     """A schedule that did not run, and one of another structure."""
     first, second, _ = products()
@@ -91,7 +131,7 @@ def test_failures_and_strangers_teach_nothing(host):
     assert dict(seeds.pool.best()) == {}
     strange = task(conv2d, 8, 8, 8)
     seeds.learn(describe(strange), strange, sampled(strange)[:1], [MeasureResult(costs=(1.0,))])
-    assert seeds.states_for(describe(second), second, np.random.default_rng(0)) == []
+    assert seeds.states_for(describe(second), second, 9, np.random.default_rng(0)) == []
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (7, 13, 11), (1, 97, 3)])
@@ -101,7 +141,7 @@ def test_extents_of_one_and_primes(host, shape):
     seeds = TransferSeeds(lambda key: ())
     seeds.learn(describe(first), first, sampled(first)[:4], [MeasureResult(costs=(1.0,))] * 4)
 
-    for state in seeds.states_for(describe(second), second, np.random.default_rng(0)):
+    for state in seeds.states_for(describe(second), second, 9, np.random.default_rng(0)):
         assert all(
             step[3] % np.prod(step[4]) == 0 for step in steps_of(second, state) if step[0] == "SP" and step[4] != [None]
         )
