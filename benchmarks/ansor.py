@@ -37,7 +37,7 @@ from familyseer.files import write_atomically
 STOCK = "tvm"
 NAMES = (STOCK, "sketch.xgb.family_op", "sketch.xgb.family_op:no_transfer")
 FLAGS = {
-    "no_transfer": "no tile sizes of relatives",
+    "no_transfer": "no tile sizes of relatives, and no search among tile sizes",
     "large_population": "TVM's four generations of 2048 candidates instead of one of 128",
     "ansor_gradient": "TVM's scheduler: no priors, rounds of equal size, gain per round",
 }

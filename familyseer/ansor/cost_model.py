@@ -62,10 +62,10 @@ class FamilyCostModel(PythonBasedModel):  # type: ignore[misc]  # tvm is not typ
             scores = np.array(self.learner.acquisition(key, features), dtype=np.float64)
         else:
             scores = np.random.uniform(size=len(features))  # TVM's search is not seeded through any other way
-        fits = np.flatnonzero(features.counts).tolist()
-        if self._spread is not None and len(fits):
-            scores[fits] = self._spread(task, [states[i] for i in fits], scores[fits])
         scores[features.counts == 0] = -np.inf
+        lowered = np.flatnonzero(features.counts).tolist()
+        if self._spread is not None and lowered:
+            scores[lowered] = self._spread(task, [states[i] for i in lowered], scores[lowered])
         return scores
 
     def predict_stages(self, task: Any, states: Sequence[Any]) -> np.ndarray:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,7 +19,7 @@ from familyseer.ansor.results import result_of
 from familyseer.ansor.transfer import TransferSeeds, seed_rule
 from familyseer.task import Task
 
-__all__ = ["FamilySketchPolicy", "preload"]
+__all__ = ["FamilySketchPolicy"]
 
 _SEARCH = {"evolutionary_search_population": 128, "evolutionary_search_num_iters": 1}
 _STARTS = 16  # tile sizes that a round starts from
@@ -71,9 +72,10 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
         with TemporaryDirectory(prefix="familyseer-") as folder:
             callbacks = list(self._callbacks)
             if self._measured:
-                callbacks.append(preload(Path(folder) / "measured.json", self._measured))
+                callbacks.append(_preload(Path(folder) / "measured.json", self._measured))
             if self._seeds is not None:
-                callbacks.append(seed_rule(lambda: self._starts(rng or np.random.default_rng())))
+                starts = partial(self._seeds.states_for, self._described, self._task, _STARTS)
+                callbacks.append(seed_rule(lambda: starts(rng or np.random.default_rng())))
             super().__init__(
                 self._task,
                 params=dict(self._params),
@@ -81,9 +83,6 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
                 init_search_callbacks=callbacks or None,
                 **self._options,
             )
-
-    def _starts(self, rng: np.random.Generator) -> Sequence[Any]:
-        return self._seeds.states_for(self._described, self._task, _STARTS, rng) if self._seeds else ()
 
     def continue_search_one_round(self, num_measure: int, measurer: Any) -> tuple[Any, Any]:
         """Search and measure as TVM does, then let relatives know."""
@@ -96,7 +95,7 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
         return inputs, results
 
 
-def preload(file: Path, lines: Sequence[str]) -> auto_scheduler.PreloadMeasuredStates:
+def _preload(file: Path, lines: Sequence[str]) -> auto_scheduler.PreloadMeasuredStates:
     """Return what lets a policy know measured states, as lines of TVM's log: it reads them, when made, from `file`."""
     file.write_text("".join(line.rstrip("\n") + "\n" for line in lines), encoding="utf-8")
     return auto_scheduler.PreloadMeasuredStates(str(file))

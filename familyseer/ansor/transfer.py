@@ -68,10 +68,10 @@ class TransferSeeds:
             self.experience.add(described.key, sketch, cost)
 
     def states_for(self, described: Task, task: Any, count: int, rng: np.random.Generator) -> list[Any]:
-        """Return states of a task to start a search from, as many as three times its sketches.
+        """Return states of a task to start a search from, beside its own sketches; none where nothing is known.
 
         Up to `count` have tile sizes: those that promise most of a search among them, or while too little was measured for
-        that, those that were good for relatives. The others leave them open; there are none where nothing is known.
+        that, those that were good for relatives. The others are its sketches again, so that a quarter of all is open.
         """
         space = self._space(task)
         sketches, relatives = [sketch for sketch, _ in space.own], self._relatives(described.key)

@@ -74,14 +74,12 @@ class FamilySketchPolicy(SketchPolicy):
     def _evolved(self, space: ScheduleSpace, num_measure: int, seen: set[int]) -> list[Schedule]:
         if not self.params.choice_search:
             return super()._evolved(space, num_measure, seen)
-        count = max(_CANDIDATES, 2 * num_measure)
+        count, weight = max(_CANDIDATES, 2 * num_measure), self.params.build_time_weight
         candidates = [*self._promising(space, count), *space.sample(count)]
         if not candidates:
             return []
         efforts = self._seed_source.efforts([canonical_json(trace_json(candidate)) for candidate in candidates])
-        scores = self._acquisition(self._features(candidates)) * np.exp(
-            -self.params.build_time_weight * np.asarray(efforts)
-        )
+        scores = self._acquisition(self._features(candidates)) * np.exp(-weight * np.asarray(efforts))
         ranked = np.argsort(-scores, kind="stable")
         return self._new(self._varied([candidates[i] for i in ranked], num_measure), num_measure, seen)
 

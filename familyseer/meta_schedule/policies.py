@@ -47,11 +47,11 @@ def make_policies(
     ]
 
 
-def check_policies(given: Sequence[SearchPolicy], tasks: int, ledger: Ledger) -> list[SearchPolicy]:
+def check_policies(given: Sequence[Any], tasks: int, ledger: Ledger) -> list[SearchPolicy]:
     """Return policies that a user made, one per task, which from now on charge their time to `ledger`."""
     policies = list(given)
     if len(policies) != tasks or not all(isinstance(policy, SearchPolicy) for policy in policies):
         raise InvalidInputError(f"`search_policy` must be a name or one SearchPolicy per task ({tasks}); got {given!r}")
     for policy in policies:
-        policy.ledger = ledger  # type: ignore[attr-defined]
+        policy.ledger = ledger
     return policies

@@ -169,7 +169,7 @@ class TaskScheduler(SchedulerView):
             memory=self._memory,
             model_file=self.load_model_file,
         )
-        self.search_policies = self._make_policies(search_policy, search_policy_params)
+        self.search_policies = self._make_policies(name, search_policy, search_policy_params)
         self._tuner = self._make_tuner(tune_option, per_task_early_stopping, name)
         started: list[Any] = []
         try:
@@ -269,12 +269,12 @@ class TaskScheduler(SchedulerView):
                 logger.warning("%s", failure_diagnosis(self.tasks[index].desc, results))
 
     def _make_policies(
-        self, asked: str | Sequence[SearchPolicy], params: Mapping[str, Any] | None
+        self, name: PolicyName | None, given: Sequence[Any], params: Mapping[str, Any] | None
     ) -> list[SearchPolicy]:
-        if not isinstance(asked, str):
-            return check_policies(asked, len(self.tasks), self.ledger)
+        if name is None:
+            return check_policies(given, len(self.tasks), self.ledger)
         return make_policies(
-            PolicyName.parse(asked),
+            name,
             self.tasks,
             self.described,
             self._knowledge,
