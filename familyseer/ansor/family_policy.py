@@ -14,10 +14,8 @@ from tvm import auto_scheduler
 from tvm.auto_scheduler.measure_record import dump_record_to_string
 
 from familyseer.ansor.cost_model import FamilyCostModel
-from familyseer.ansor.describe import describe
 from familyseer.ansor.results import result_of
 from familyseer.ansor.transfer import TransferSeeds, seed_rule
-from familyseer.task import Task
 
 __all__ = ["FamilySketchPolicy"]
 
@@ -39,8 +37,6 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
         Shared by the policies of all tasks.
     seed
         A whole number ≥ 0; None draws one.
-    described
-        The task as the model knows it; None: described anew.
     seeds
         What relatives found, and where they find what this task did; None: every task is on its own.
     measured
@@ -56,11 +52,10 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
         verbose: int = 1,
         init_search_callbacks: Sequence[Any] | None = None,
         *,
-        described: Task | None = None,
         seeds: TransferSeeds | None = None,
         measured: Sequence[str] = (),
     ) -> None:
-        self._task, self._described, self._seeds = task, described or describe(task), seeds
+        self._task, self._seeds = task, seeds
         self._options = {"program_cost_model": program_cost_model, "verbose": verbose}
         self._params = {**_SEARCH, **(params or {})}
         self._seed, self._callbacks, self._measured = seed, list(init_search_callbacks or ()), list(measured)
@@ -74,7 +69,7 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
             if self._measured:
                 callbacks.append(_preload(Path(folder) / "measured.json", self._measured))
             if self._seeds is not None:
-                starts = partial(self._seeds.states_for, self._described, self._task, _STARTS)
+                starts = partial(self._seeds.states_for, self._task, _STARTS)
                 callbacks.append(seed_rule(lambda: starts(rng or np.random.default_rng())))
             super().__init__(
                 self._task,
@@ -89,7 +84,7 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
         inputs, results = super().continue_search_one_round(num_measure, measurer)
         if self._seeds is not None and len(inputs):
             states = [given.state for given in inputs]
-            self._seeds.learn(self._described, self._task, states, [result_of(result) for result in results])
+            self._seeds.learn(self._task, states, [result_of(result) for result in results])
             self._measured += [dump_record_to_string(*pair) for pair in zip(inputs, results, strict=True)]
             self._begin()
         return inputs, results

@@ -95,19 +95,18 @@ def make_policies(
             params=params,
             seed=seed + index,
             verbose=verbose,
-            described=known,
             seeds=seeds,
             measured=[state.line for state in log.states if state.task == index] if log else (),
         )
-        for index, (task, known) in enumerate(zip(tasks, described, strict=True))
+        for index, task in enumerate(tasks)
     ]
     return Policies(learner=learner, model=model, seeds=seeds, search=search)
 
 
-def restore(policies: Policies, rounds: Sequence[Round], tasks: Sequence[Any], described: Sequence[Task]) -> None:
+def restore(policies: Policies, rounds: Sequence[Round], tasks: Sequence[Any]) -> None:
     """Let model, families and donors become what they were after these rounds."""
     for index, states in rounds:
         given, results = [state.state for state in states], [state.result for state in states]
         policies.model.learn(tasks[index], given, results)
         if policies.seeds is not None:
-            policies.seeds.learn(described[index], tasks[index], given, results)
+            policies.seeds.learn(tasks[index], given, results)

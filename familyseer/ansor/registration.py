@@ -61,5 +61,5 @@ def _make_search_policies(
         log=log,
         model_file=load_model_file,
     )
-    restore(policies, log.rounds(num_measures_per_round), tasks, described)
+    restore(policies, log.rounds(num_measures_per_round), tasks)
     return list(policies.search)

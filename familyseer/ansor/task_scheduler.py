@@ -161,7 +161,7 @@ class TaskScheduler(auto_scheduler.TaskScheduler):  # type: ignore[misc]  # tvm 
         )
         try:
             rounds = log.rounds(self.num_measures_per_round)
-            restore(policies, rounds, self.tasks, self.described)
+            restore(policies, rounds, self.tasks)
             tuner.restore([(index, [state.result for state in states]) for index, states in rounds])
             self._show()
             return tuner.run()

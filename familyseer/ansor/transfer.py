@@ -8,8 +8,7 @@ A sketch whose tile sizes are all given is sampled as it is: only what comes aft
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 from typing import Any
@@ -23,9 +22,10 @@ from tvm.auto_scheduler.search_policy import PreloadCustomSketchRule
 
 from familyseer.measure import INVALID_COST, MeasureResult
 from familyseer.records import canonical_json
-from familyseer.task import Task, TaskKey
+from familyseer.task import TaskKey
 from familyseer.transfer import Choices, Donor, DonorPool, Experience, Proposal, Seed, Sketch, Tile, propose
 from familyseer.transfer.choices import inner_tile
+from familyseer.transfer.variety import turns
 
 __all__ = ["TransferSeeds", "seed_rule", "sketch_of", "with_choices"]
 
@@ -52,10 +52,10 @@ class TransferSeeds:
         self._spaces: dict[TaskKey, _Space] = {}
         self._measured: dict[TaskKey, set[str]] = {}
 
-    def learn(self, described: Task, task: Any, states: Sequence[Any], results: Sequence[MeasureResult]) -> None:
+    def learn(self, task: Any, states: Sequence[Any], results: Sequence[MeasureResult]) -> None:
         """Take note of measured states of a task."""
-        space, made = self._space(task), [_steps_of(task, state) for state in states]
-        self._measured.setdefault(described.key, set()).update(map(canonical_json, made))
+        key, space, made = _key(task), self._space(task), [_steps_of(task, state) for state in states]
+        self._measured.setdefault(key, set()).update(map(canonical_json, made))
         found = [
             (sketch, result.cost)
             for steps, result in zip(made, results, strict=True)
@@ -63,21 +63,21 @@ class TransferSeeds:
         ]
         donors = [Donor(cost, sketch) for sketch, cost in found if cost < INVALID_COST]
         if donors:
-            self.pool.add(described.key, donors)
+            self.pool.add(key, donors)
         for sketch, cost in found:
-            self.experience.add(described.key, sketch, cost)
+            self.experience.add(key, sketch, cost)
 
-    def states_for(self, described: Task, task: Any, count: int, rng: np.random.Generator) -> list[Any]:
+    def states_for(self, task: Any, count: int, rng: np.random.Generator) -> list[Any]:
         """Return states of a task to start a search from, beside its own sketches; none where nothing is known.
 
         Up to `count` have tile sizes: those that promise most of a search among them, or while too little was measured for
         that, those that were good for relatives. The others are its sketches again, so that a quarter of all is open.
         """
-        space = self._space(task)
-        sketches, relatives = [sketch for sketch, _ in space.own], self._relatives(described.key)
+        key, space = _key(task), self._space(task)
+        sketches, relatives = [sketch for sketch, _ in space.own], self._relatives(key)
         found: Sequence[Proposal | Seed] = propose(
-            described.key, sketches, self.pool, self.experience, count, relatives=relatives, rng=rng
-        ) or self.pool.seeds(described.key, sketches, count, relatives=relatives, rng=rng)
+            key, sketches, self.pool, self.experience, count, relatives=relatives, rng=rng
+        ) or self.pool.seeds(key, sketches, count, relatives=relatives, rng=rng)
         made = [_state_of(task, with_choices(space.own[seed.sketch][1], seed.choices)) for seed in found]
         states = [state for state in made if state is not None]
         wanted = ceil(len(states) * _RANDOM / (1 - _RANDOM))  # TVM adds every sketch once
@@ -85,20 +85,14 @@ class TransferSeeds:
 
     def spread(self, task: Any, states: Sequence[Any], scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return scores (n,) by which no two inner tiles fill a round: beyond two new states of each, the others come first."""
-        space, counts = self._space(task), Counter[Any]()
-        known = self._measured.get(str(task.workload_key), set())
-        late = np.zeros(len(scores))
-        for i in np.argsort(-scores, kind="stable"):
-            steps = _steps_of(task, states[i])
-            sketch = space.sketch_of(steps)
-            if sketch is not None and canonical_json(steps) not in known:
-                tile = sketch.form, inner_tile(sketch.choices)
-                late[i] = counts[tile] // _PER_TILE
-                counts[tile] += 1
-        return scores - late * (np.ptp(scores) + 1.0)
+        space, known = self._space(task), self._measured.get(_key(task), set())
+        ranked = np.argsort(-scores, kind="stable")
+        waits = np.empty(len(scores))
+        waits[ranked] = turns((_new_tile(space, _steps_of(task, states[i]), known) for i in ranked), _PER_TILE)
+        return scores - waits * (np.ptp(scores) + 1.0)
 
     def _space(self, task: Any) -> _Space:
-        key = str(task.workload_key)
+        key = _key(task)
         if key not in self._spaces:
             self._spaces[key] = _Space.of(task)
         return self._spaces[key]
@@ -140,6 +134,16 @@ class _Space:
     def sketch_of(self, steps: Steps) -> Sketch | None:
         """Return the sketch of a complete state."""
         return sketch_of(steps[: _length(steps, self.lengths)])
+
+
+def _key(task: Any) -> TaskKey:
+    return str(task.workload_key)
+
+
+def _new_tile(space: _Space, steps: Steps, known: Collection[str]) -> Hashable | None:
+    """Return the inner tile of a complete state that is not measured yet; it has one where it has tile sizes."""
+    sketch = None if canonical_json(steps) in known else space.sketch_of(steps)
+    return sketch and (sketch.form, inner_tile(sketch.choices))
 
 
 def _length(steps: Steps, lengths: Sequence[int]) -> int:

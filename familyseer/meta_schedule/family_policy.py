@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from familyseer.meta_schedule.traces import trace_json
 from familyseer.meta_schedule.transfer import sketch_of
 from familyseer.records import canonical_json
 from familyseer.transfer.choices import inner_tile
+from familyseer.transfer.variety import most_alike, turns
 
 __all__ = ["FamilySketchPolicy"]
 
@@ -98,16 +98,16 @@ class FamilySketchPolicy(SketchPolicy):
 
     def _varied(self, schedules: list[Schedule], num_measure: int) -> list[Schedule]:
         """Put off schedules whose inner tile has been picked often enough."""
-        most = max(2, int(num_measure * self.params.inner_tile_share))
-        counts: Counter[Any] = Counter()
-        early: list[Schedule] = []
-        late: list[Schedule] = []
-        for schedule in schedules:
-            sketch = sketch_of(canonical_json(trace_json(schedule)))
-            tile = sketch and (sketch.form, inner_tile(sketch.choices))
-            counts[tile] += module_hash(schedule) not in self._measured
-            (late if tile and counts[tile] > most else early).append(schedule)
-        return early + late
+        most = most_alike(num_measure, self.params.inner_tile_share)
+        waits = [turn > 0 for turn in turns(map(self._new_tile, schedules), most)]
+        return [schedules[i] for i in np.argsort(waits, kind="stable")]
+
+    def _new_tile(self, schedule: Schedule) -> Hashable | None:
+        """Return the inner tile of a schedule that is not measured yet; it has one where it has choices."""
+        if module_hash(schedule) in self._measured:
+            return None
+        sketch = sketch_of(canonical_json(trace_json(schedule)))
+        return sketch and (sketch.form, inner_tile(sketch.choices))
 
     def _seed_share(self) -> float:
         first, later = self._seed_measurements

@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +12,7 @@ from familyseer.task import TaskKey
 from familyseer.transfer.choices import Choice, Choices, Tile, inner_tile, jittered, kinds_of, neighbours, random_tile
 from familyseer.transfer.donors import DonorPool, Seed, Sketch
 from familyseer.transfer.experience import ChoiceModel, Experience
+from familyseer.transfer.variety import most_alike, turns
 
 __all__ = ["Proposal", "propose"]
 
@@ -75,7 +74,9 @@ def propose(
     for i, model in models.items():
         found |= _evolved(i, starts[i], _Judge(model, sketches[i].form, build_weight), rng)
     ranked = sorted(found, key=lambda key: -found[key])  # stable, and found in an order that follows from `rng`
-    return [Proposal(*key, found[key]) for key in _varied(ranked, count, max(2, int(share * count)))]
+    waits = turns([(place, inner_tile(choices)) for place, choices in ranked], most_alike(count, share))
+    varied = [key for key, turn in zip(ranked, waits, strict=True) if not turn]
+    return [Proposal(*key, found[key]) for key in varied[:count]]
 
 
 def _own(task: TaskKey, pool: DonorPool, sketches: Sequence[Sketch]) -> list[Seed]:
@@ -133,15 +134,3 @@ def _child(parents: Sequence[Choices], rng: np.random.Generator) -> Choices:
     if rng.random() < _CROSSED:
         first = tuple(pair[int(rng.integers(2))] for pair in zip(first, second, strict=True))
     return jittered(first, rng)
-
-
-def _varied(ranked: Sequence[tuple[int, Choices]], count: int, most: int) -> list[tuple[int, Choices]]:
-    """Take the first `count`, no more than `most` of them with one inner tile."""
-    taken: list[tuple[int, Choices]] = []
-    counts: Counter[Any] = Counter()
-    for place, choices in ranked:
-        tile = place, inner_tile(choices)
-        if counts[tile] < most and len(taken) < count:
-            counts[tile] += 1
-            taken.append((place, choices))
-    return taken

@@ -10,7 +10,6 @@ import pytest
 from tvm import auto_scheduler
 from tvm.auto_scheduler.measure import MeasureInput
 
-from familyseer.ansor.describe import describe
 from familyseer.ansor.transfer import TransferSeeds, seed_rule, sketch_of, with_choices
 from familyseer.measure import MeasureErrorNo, MeasureResult
 from familyseer.transfer import Tile
@@ -60,14 +59,13 @@ def test_a_split_that_leaves_something_open_is_no_choice(step):
 def test_a_relative_starts_from_tile_sizes_that_were_good(host):
     """They are in its first population, fitted to its extents, beside random ones."""
     first, second, _ = products()
-    known, new = describe(first), describe(second)
-    seeds = TransferSeeds(lambda key: [known.key, new.key])
-    assert seeds.states_for(new, second, 9, np.random.default_rng(0)) == []
+    seeds = TransferSeeds(lambda key: [first.workload_key, second.workload_key])
+    assert seeds.states_for(second, 9, np.random.default_rng(0)) == []
     states = sampled(first)[:4]
-    seeds.learn(known, first, states, [MeasureResult(costs=(1.0 + i,)) for i in range(4)])
+    seeds.learn(first, states, [MeasureResult(costs=(1.0 + i,)) for i in range(4)])
     donor = sketch_of(steps_of(first, states[0])[:8]) or sketch_of(steps_of(first, states[0])[:4])
 
-    found = seeds.states_for(new, second, 9, np.random.default_rng(0))
+    found = seeds.states_for(second, 9, np.random.default_rng(0))
     sizes = [sketch.choices for state in found if (sketch := sketch_of(steps_of(second, state)))]
     assert found
     assert any(tile.factors[1:] == donor.choices[0].factors[1:] for tiles in sizes for tile in tiles)
@@ -85,8 +83,7 @@ def test_a_relative_starts_from_tile_sizes_that_were_good(host):
 def test_what_was_measured_guides_a_search_among_tile_sizes(host):
     """Where wide innermost tiles were fast, the next starts have them; a quarter of all sketches stays open."""
     first, second, _ = products()
-    known, new = describe(first), describe(second)
-    seeds = TransferSeeds(lambda key: [known.key, new.key])
+    seeds = TransferSeeds(lambda key: [first.workload_key, second.workload_key])
 
     def widths(owner, states) -> list[int]:
         sketches = [sketch for state in states if (sketch := seeds._space(owner).sketch_of(steps_of(owner, state)))]
@@ -95,8 +92,8 @@ def test_what_was_measured_guides_a_search_among_tile_sizes(host):
     states = [*sampled(first), *sampled(first)][:64]
     costs = [1.0 / width for width in widths(first, states)]
     assert len(costs) == len(states) >= 32
-    seeds.learn(known, first, states, [MeasureResult(costs=(cost,)) for cost in costs])
-    found = seeds.states_for(new, second, 16, np.random.default_rng(0))
+    seeds.learn(first, states, [MeasureResult(costs=(cost,)) for cost in costs])
+    found = seeds.states_for(second, 16, np.random.default_rng(0))
     chosen = [sketch.choices[1].factors[-1] for state in found[:16] if (sketch := sketch_of(steps_of(second, state)))]
 
     assert len(chosen) == 16
@@ -118,7 +115,7 @@ def test_no_inner_tile_fills_a_round(host):
 
     assert order()[:2] == [0, 1]
     assert order()[-2:] == [2, 3]
-    seeds.learn(describe(owner), owner, [one], [MeasureResult(costs=(1.0,))])
+    seeds.learn(owner, [one], [MeasureResult(costs=(1.0,))])
     assert order()[:4] == [0, 1, 2, 3]
 
 
@@ -127,11 +124,11 @@ def test_failures_and_strangers_teach_nothing(host):
     first, second, _ = products()
     seeds = TransferSeeds(lambda key: ())
     failed = MeasureResult(error_no=MeasureErrorNo.RUN_TIMEOUT, error_msg="too slow")
-    seeds.learn(describe(first), first, sampled(first)[:2], [failed, failed])
+    seeds.learn(first, sampled(first)[:2], [failed, failed])
     assert dict(seeds.pool.best()) == {}
     strange = task(conv2d, 8, 8, 8)
-    seeds.learn(describe(strange), strange, sampled(strange)[:1], [MeasureResult(costs=(1.0,))])
-    assert seeds.states_for(describe(second), second, 9, np.random.default_rng(0)) == []
+    seeds.learn(strange, sampled(strange)[:1], [MeasureResult(costs=(1.0,))])
+    assert seeds.states_for(second, 9, np.random.default_rng(0)) == []
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (7, 13, 11), (1, 97, 3)])
@@ -139,9 +136,9 @@ def test_extents_of_one_and_primes(host, shape):
     """What cannot be divided is left undivided."""
     first, second = task(matmul, 64, 64, 32), task(matmul, *shape)
     seeds = TransferSeeds(lambda key: ())
-    seeds.learn(describe(first), first, sampled(first)[:4], [MeasureResult(costs=(1.0,))] * 4)
+    seeds.learn(first, sampled(first)[:4], [MeasureResult(costs=(1.0,))] * 4)
 
-    for state in seeds.states_for(describe(second), second, 9, np.random.default_rng(0)):
+    for state in seeds.states_for(second, 9, np.random.default_rng(0)):
         assert all(
             step[3] % np.prod(step[4]) == 0 for step in steps_of(second, state) if step[0] == "SP" and step[4] != [None]
         )
