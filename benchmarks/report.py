@@ -147,7 +147,7 @@ def mean_table(networks: Sequence[Curves], baseline: str, of: Callable[[Point], 
 
 
 def final_table(curves: Curves, baseline: str, blocks: Sequence[Mapping[str, Any]]) -> str:
-    """Return final latencies, how they compare at equal trials and at equal time, and where the time went."""
+    """Return final latencies, how they compare at equal trials and when the baseline ends, and where the time went."""
     rows = []
     for name, own in curves.items():
         pairs = list(zip(curves[baseline], own, strict=True))
@@ -155,10 +155,7 @@ def final_table(curves: Curves, baseline: str, blocks: Sequence[Mapping[str, Any
             at_trials(b, min(b[-1].trials, p[-1].trials)) / at_trials(p, min(b[-1].trials, p[-1].trials))
             for b, p in pairs
         ]
-        equal_time = [
-            at_seconds(b, min(b[-1].seconds, p[-1].seconds)) / at_seconds(p, min(b[-1].seconds, p[-1].seconds))
-            for b, p in pairs
-        ]
+        equal_time = [b[-1].latency / at_seconds(p, b[-1].seconds) for b, p in pairs]
         ends = [block["runs"][name][-1]["seconds"] for block in blocks]
         phases = [f"{median(end.get(phase, 0.0) for end in ends):.0f}" for phase in PHASES]
         latency, seconds = median(p[-1].latency for p in own), median(p[-1].seconds for p in own)
@@ -204,7 +201,8 @@ def write_report(documents: Sequence[Mapping[str, Any]], folder: Path, against: 
         + "; ".join(f"`{d['machine']['command']}` at {d['machine']['commit']}" for d in documents)
         + ".",
         "All figures but seconds come from timing all contestants' schedules together at the end. A ratio above 1 means: "
-        "better than the baseline on the same seed; median of the seeds (least to most). *never*: not reached, a loss.",
+        "better than the baseline on the same seed; median of the seeds (least to most). *never*: not reached, a loss. "
+        "*At equal time*: when the baseline ends; who has spent all trials before holds what it had.",
     ]
     groups = group_blocks(documents)
     networks = [curves_of(blocks) for blocks in groups.values()]
