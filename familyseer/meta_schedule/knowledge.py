@@ -14,7 +14,7 @@ from familyseer.families.memory import Memory
 from familyseer.meta_schedule.seeds import SeedSource
 from familyseer.meta_schedule.transfer import TransferSeeds
 from familyseer.metrics import Confidence
-from familyseer.task import TaskKey
+from familyseer.task import Task, TaskKey
 from familyseer.transfer import DonorPool
 
 __all__ = ["Knowledge"]
@@ -50,6 +50,11 @@ class Knowledge:
         self._memory, self._file = memory, model_file
         if model is not None and model_file is not None and model_file.exists():
             model.load(model_file)
+
+    @property
+    def guests(self) -> tuple[Task, ...]:
+        """Tasks of earlier runs that the model learns from."""
+        return self._memory.guests if self._memory else ()
 
     def learn_from_guests(self) -> None:
         """Learn what earlier runs left in memory."""

@@ -122,7 +122,6 @@ class TaskScheduler(SchedulerView):
         self.tic = time.time()
         self._seeds, self._knowledge = seeds, Knowledge()
         self._store = _open_store(store, self.described[0].target) if store is not None else None
-        self._memory: Memory | None = None
         self._tuner: Tuner | None = None
         self._make_strategy()  # so that wrong parameters fail here
 
@@ -162,11 +161,12 @@ class TaskScheduler(SchedulerView):
         self._failures: dict[int, list[MeasureResult]] = {}
         self._ranking = Ranking(max(tune_option.finalists, 1))
         name = PolicyName.parse(search_policy) if isinstance(search_policy, str) else None
-        self._memory = self._open_memory(name)
+        memory = self._open_memory(name)
+        guests = memory.guests if memory else ()
         self._knowledge = Knowledge(
-            self._make_model(name, adaptive_training) if name else None,
+            self._make_model(name, adaptive_training, guests) if name else None,
             seeds=self._seeds,
-            memory=self._memory,
+            memory=memory,
             model_file=self.load_model_file,
         )
         self.search_policies = self._make_policies(name, search_policy, search_policy_params)
@@ -217,17 +217,13 @@ class TaskScheduler(SchedulerView):
             self.objective_func,
             policy=policy,
             tasks=self.described,
-            guests=self._guests,
+            guests=self._knowledge.guests,
             alpha=self.alpha,
             beta=self.beta,
             gamma=self.gamma,
             backward_window_size=self.backward_window_size,
             rng=np.random.default_rng(self.seed),
         )
-
-    @property
-    def _guests(self) -> tuple[Task, ...]:
-        return self._memory.guests if self._memory else ()
 
     def _tell(self, moment: str, index: int) -> None:
         for callback in self.callbacks:
@@ -284,7 +280,7 @@ class TaskScheduler(SchedulerView):
             ledger=self.ledger,
         )
 
-    def _make_model(self, name: PolicyName, adaptive_training: bool) -> CostModel:
+    def _make_model(self, name: PolicyName, adaptive_training: bool, guests: Sequence[Task]) -> CostModel:
         if name.model == "random":
             return RandomCostModel(seed=self.seed)
         make_model = partial(XGBCostModel, seed=self.seed)
@@ -295,7 +291,7 @@ class TaskScheduler(SchedulerView):
                 name,
                 make_model,
                 seed=self.seed,
-                guests=self._guests,
+                guests=guests,
                 on_change=partial(self._record_families, str(name)),
                 phase=lambda: self.ledger.phase("families", self._round[0]),
             )
