@@ -14,7 +14,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import geometric_mean, median
+from statistics import geometric_mean, median, median_low
 from typing import Any
 
 import numpy as np
@@ -95,11 +95,16 @@ def spread(values: Sequence[float]) -> str:
 
     Examples
     --------
-    >>> spread([1.5, 2.0, 0.0]), spread([0.0, 0.0, 1.2]), spread([2.0])
+    >>> spread([1.5, 2.0, 0.0]), spread([0.0, 1.2]), spread([2.0])
     ('1.50 (never to 2.00)', 'never (never to 1.20)', '2.00')
     """
-    middle = _shown(median(values))
+    middle = _shown(_typical(values))
     return middle if len(values) == 1 else f"{middle} ({_shown(min(values))} to {_shown(max(values))})"
+
+
+def _typical(values: Sequence[float]) -> float:
+    """Return the median; between a loss and something else a loss."""
+    return median(values) if median_low(values) else 0.0
 
 
 def _shown(value: float) -> str:
@@ -136,7 +141,7 @@ def mean_table(networks: Sequence[Curves], baseline: str, of: Callable[[Point], 
     """Return geometric means over networks of the medians over seeds; never, if that is so of any network."""
     rows = []
     for name in networks[0]:
-        medians = [[median(values) for values in ratios(curves, baseline, name, of)] for curves in networks]
+        medians = [[_typical(values) for values in ratios(curves, baseline, name, of)] for curves in networks]
         rows.append(
             [
                 name,

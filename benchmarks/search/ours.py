@@ -25,6 +25,7 @@ from familyseer.families.learner import family_model
 from familyseer.meta_schedule.seeds import NoSeeds
 from familyseer.schedulers import FamilyGradientScheduler
 from familyseer.schedulers.named import first_rounds
+from familyseer.task import Task
 
 __all__ = ["FLAGS", "Ablation", "Ours", "measurer_for"]
 
@@ -144,9 +145,9 @@ class _AblatedScheduler(auto_scheduler.TaskScheduler):
             rng=np.random.default_rng(self.seed),
         )
 
-    def _make_model(self, name: PolicyName, adaptive_training: bool) -> CostModel:
+    def _make_model(self, name: PolicyName, adaptive_training: bool, guests: Sequence[Task]) -> CostModel:
         if not self.flags & _MODEL_FLAGS:
-            return super()._make_model(name, adaptive_training)
+            return super()._make_model(name, adaptive_training, guests)
         make_model = self._maker(name)
         if name.family == "shared":
             return make_model()
@@ -154,7 +155,7 @@ class _AblatedScheduler(auto_scheduler.TaskScheduler):
         for flag in ("serve_shared", "serve_family"):
             serve |= {"serve": flag.removeprefix("serve_")} if flag in self.flags else {}
         if not self.flags & {"random_families", "first_families"}:
-            return family_model(self.described, name, make_model, seed=self.seed, **serve)
+            return family_model(self.described, name, make_model, seed=self.seed, guests=guests, **serve)
         labels = partition_tasks(name, self.described).labels()
         if "random_families" in self.flags:
             shuffled = np.random.default_rng(self.seed).permutation(list(labels.values()))

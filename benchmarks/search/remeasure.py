@@ -11,6 +11,8 @@ from tvm.s_tir import Schedule
 
 from benchmarks.search.job import Work
 from familyseer import auto_scheduler
+from familyseer.measure import MeasureResult
+from familyseer.meta_schedule.measurer import MeasureRequest
 from familyseer.meta_schedule.relax import default_schedule
 from familyseer.meta_schedule.search_policy import measure_request
 from familyseer.meta_schedule.space import module_hash
@@ -23,6 +25,7 @@ _PASSES = 3
 def remeasure(work: Work, runs: Mapping[str, Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Replace the traces in `runs` by numbers of schedules, and time each schedule three times in shuffled order.
 
+    Each pass has processes of its own: in one process a schedule can take twice as long in all passes as in any other.
     Equal programs are timed once, whoever found them. The unscheduled program of each task comes first: number i is
     that of task i.
 
@@ -50,14 +53,18 @@ def remeasure(work: Work, runs: Mapping[str, Sequence[dict[str, Any]]]) -> list[
                 made["schedule"] = number_of[identity]
     seconds: list[list[float]] = [[] for _ in requests]
     rng = np.random.default_rng(work.job.seed)
+    for _ in range(_PASSES):
+        order = rng.permutation(len(requests))
+        for position, result in zip(order, _timed([requests[i] for i in order]), strict=True):
+            if result.costs:
+                seconds[position].append(result.cost)
+    return [{"task": task, "seconds": found} for task, found in zip(tasks, seconds, strict=True)]
+
+
+def _timed(requests: Sequence[MeasureRequest]) -> list[MeasureResult]:
     with auto_scheduler.ProgramMeasurer(
         auto_scheduler.LocalBuilder(timeout=60),
         auto_scheduler.LocalRunner(number=3, repeat=1, min_repeat_ms=100, timeout=30),
         verbose=0,
     ) as measurer:
-        for _ in range(_PASSES):
-            order = rng.permutation(len(requests))
-            for position, result in zip(order, measurer.measure([requests[i] for i in order]), strict=True):
-                if result.costs:
-                    seconds[position].append(result.cost)
-    return [{"task": task, "seconds": found} for task, found in zip(tasks, seconds, strict=True)]
+        return measurer.measure(requests)
