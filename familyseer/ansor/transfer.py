@@ -24,7 +24,6 @@ from familyseer.measure import INVALID_COST, MeasureResult
 from familyseer.records import canonical_json
 from familyseer.task import TaskKey
 from familyseer.transfer import Choices, Donor, DonorPool, Experience, Proposal, Seed, Sketch, Tile, propose
-from familyseer.transfer.choices import inner_tile
 from familyseer.transfer.variety import turns
 
 __all__ = ["TransferSeeds", "seed_rule", "sketch_of", "with_choices"]
@@ -143,7 +142,7 @@ def _key(task: Any) -> TaskKey:
 def _new_tile(space: _Space, steps: Steps, known: Collection[str]) -> Hashable | None:
     """Return the inner tile of a complete state that is not measured yet; it has one where it has tile sizes."""
     sketch = None if canonical_json(steps) in known else space.sketch_of(steps)
-    return sketch and (sketch.form, inner_tile(sketch.choices))
+    return sketch and sketch.tile
 
 
 def _length(steps: Steps, lengths: Sequence[int]) -> int:

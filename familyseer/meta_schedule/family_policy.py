@@ -17,7 +17,6 @@ from familyseer.meta_schedule.space import ScheduleSpace, module_hash
 from familyseer.meta_schedule.traces import trace_json
 from familyseer.meta_schedule.transfer import sketch_of
 from familyseer.records import canonical_json
-from familyseer.transfer.choices import inner_tile
 from familyseer.transfer.variety import most_alike, turns
 
 __all__ = ["FamilySketchPolicy"]
@@ -107,7 +106,7 @@ class FamilySketchPolicy(SketchPolicy):
         if module_hash(schedule) in self._measured:
             return None
         sketch = sketch_of(canonical_json(trace_json(schedule)))
-        return sketch and (sketch.form, inner_tile(sketch.choices))
+        return sketch and sketch.tile
 
     def _seed_share(self) -> float:
         first, later = self._seed_measurements

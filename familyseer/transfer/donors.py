@@ -37,6 +37,11 @@ class Sketch:
     form: tuple[str, ...]
     choices: Choices
 
+    @property
+    def tile(self) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        """Its inner tile, told apart from those of other forms: what two schedules share that are much alike."""
+        return self.form, inner_tile(self.choices)
+
 
 @dataclass(frozen=True, slots=True)
 class Donor:
@@ -77,7 +82,7 @@ class DonorPool:
         ranked = sorted([*self._best.get(task, ()), *donors], key=lambda donor: (donor.cost, repr(donor.sketch)))
         kept: dict[Any, Donor] = {}
         for donor in ranked:
-            kept.setdefault((donor.sketch.form, inner_tile(donor.sketch.choices)), donor)
+            kept.setdefault(donor.sketch.tile, donor)
         self._best[task] = list(kept.values())[:_PER_TASK]
 
     def best(self) -> Mapping[TaskKey, Sequence[Donor]]:
