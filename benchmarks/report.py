@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.command import exit_status
 from benchmarks.curves import SLACKS, Point, at_seconds, at_trials, curve, first_within, ratio, step, timed_latencies
 from benchmarks.search.contestants import BASELINE
-from benchmarks.search.document import load, machine_of
+from benchmarks.search.document import is_timed, load, machine_of
 from familyseer.errors import InvalidInputError
 from familyseer.ledger import PHASES
 from familyseer.report.figures import pyplot, save_figure
@@ -241,10 +241,14 @@ def write_report(documents: Sequence[Mapping[str, Any]], folder: Path, against: 
     return "\n\n".join(parts) + "\n"
 
 
+def _finished(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {**document, "blocks": [block for block in document["blocks"] if is_timed(block)]}
+
+
 def run(options: argparse.Namespace) -> None:
     """Read, check, write and show."""
     options.out.mkdir(parents=True, exist_ok=True)
-    documents = [load(path) for path in options.results]
+    documents = [_finished(load(path)) for path in options.results]
     check(documents, options.results, options.against)
     report = write_report(documents, options.out, options.against)
     (options.out / "search.md").write_text(report)

@@ -5,7 +5,7 @@
 
 For each network, batch size and seed, all contestants tune the same tasks in turns, round by round, each in a process of
 its own. Then the best schedules that they had at any moment are timed again together. Results are written after each
-such block; the same command goes on from there after an interruption. ``python -m benchmarks.report`` reads them.
+of the two; the same command goes on from there after an interruption. ``python -m benchmarks.report`` reads them.
 """
 
 from __future__ import annotations
@@ -68,9 +68,7 @@ def _left(seconds: float) -> str:
 
 
 def run_block(job: Job, options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    """Run all contestants and time what they found."""
-    from benchmarks.search.remeasure import remeasure
-
+    """Run all contestants; what they found is not timed yet."""
     progress.start_block(job.title)
     work = prepare(job)
     _check_budget(work)
@@ -83,8 +81,6 @@ def run_block(job: Job, options: argparse.Namespace, progress: Progress) -> dict
             lambda name, trials, seconds: progress.tell(job.title, name, trials, seconds),
         )
     progress.end_block()
-    print(f"{job.title}: timing the finalists together", flush=True)
-    schedules = remeasure(work, runs)
     return {
         "network": job.network,
         "batch": job.batch,
@@ -95,8 +91,16 @@ def run_block(job: Job, options: argparse.Namespace, progress: Progress) -> dict
             for task, weight in zip(work.tasks, work.weights, strict=True)
         ],
         "runs": runs,
-        "schedules": schedules,
+        "schedules": None,
     }
+
+
+def time_block(job: Job, block: dict[str, Any]) -> dict[str, Any]:
+    """Return `block` with the schedules that its contestants found timed together."""
+    from benchmarks.search.remeasure import remeasure
+
+    print(f"{job.title}: timing the finalists together", flush=True)
+    return block | {"schedules": remeasure(prepare(job), block["runs"])}
 
 
 def _check_budget(work: Work) -> None:
@@ -151,7 +155,6 @@ def run(options: argparse.Namespace) -> None:
     found = document.resume(options.out, describe(), settings)
     if options.records:
         options.records.mkdir(parents=True, exist_ok=True)
-    have = {(block["network"], block["batch"], block["seed"]) for block in found["blocks"]}
     jobs = [
         Job(
             network=network, batch=batch, size=options.size, target=options.target, trials=options.trials,
@@ -161,13 +164,21 @@ def run(options: argparse.Namespace) -> None:
         for network in options.network
         for batch in options.batch
         for seed in range(options.seeds)
-        if (network, batch, seed) not in have
     ]  # fmt: skip
-    progress = Progress(len(jobs) * len(options.baselines) * options.trials)
+    blocks = {(block["network"], block["batch"], block["seed"]): block for block in found["blocks"]}
+    missing = [job for job in jobs if job.block not in blocks]
+    progress = Progress(len(missing) * len(options.baselines) * options.trials)
+
+    def keep(job: Job, block: dict[str, Any]) -> None:
+        blocks[job.block] = block
+        document.write(options.out, found | {"blocks": list(blocks.values())})
+
     for job in jobs:
-        found["blocks"].append(run_block(job, options, progress))
-        document.write(options.out, found)
-    print(f"{len(found['blocks'])} blocks in {options.out}; now: python -m benchmarks.report {options.out}")
+        if job in missing:
+            keep(job, run_block(job, options, progress))
+        if not document.is_timed(blocks[job.block]):
+            keep(job, time_block(job, blocks[job.block]))
+    print(f"{len(blocks)} blocks in {options.out}; now: python -m benchmarks.report {options.out}")
 
 
 def _digest(store: Path) -> str:
@@ -198,7 +209,7 @@ def main() -> int:
     try:
         return exit_status(lambda: run(options))
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on after the last complete block", file=sys.stderr)
+        print("interrupted; the same command goes on from what is in --out", file=sys.stderr)
         return 130
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from familyseer.errors import InvalidInputError
 from familyseer.files import write_atomically
 
-__all__ = ["FORMAT", "load", "machine_of", "resume", "write"]
+__all__ = ["FORMAT", "is_timed", "load", "machine_of", "resume", "write"]
 
 FORMAT = "familyseer-search-benchmark"
 _VERSION = 1
@@ -38,6 +38,11 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("format") != FORMAT or document.get("version") != _VERSION:
         raise InvalidInputError(f"{path} must be results of `python -m benchmarks.search`, version {_VERSION}")
     return document
+
+
+def is_timed(block: Mapping[str, Any]) -> bool:
+    """Return whether the schedules that the block's contestants found have been timed together."""
+    return block["schedules"] is not None
 
 
 def resume(path: Path, machine: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:

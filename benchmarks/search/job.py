@@ -76,6 +76,11 @@ class Job:
     store: str = ""
 
     @property
+    def block(self) -> tuple[str, int, int]:
+        """What tells it from the other jobs of one table: network, batch and seed."""
+        return self.network, self.batch, self.seed
+
+    @property
     def title(self) -> str:
         """What progress messages call it."""
         return f"{self.network} batch {self.batch} seed {self.seed}"

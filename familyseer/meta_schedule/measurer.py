@@ -171,9 +171,8 @@ class ProgramMeasurer:
         while build.unfinished or run.unfinished:
             timing = run.unfinished > 0 and (spare > 0 or not build.unfinished)
             limits = (spare if timing else None, None if timing else 0)
-            waiting = not build.queued and not (timing and spare)
-            others = list(batch.build_seconds.values())
-            build.timeout = self.builder.straggler_timeout(others) if waiting else self.builder.timeout
+            waiting = build.unfinished <= self.builder.n_parallel and not (timing and spare)
+            build.timeout = self.builder.straggler_timeout(batch.built) if waiting else self.builder.timeout
             started = time.perf_counter()
             outcomes = next_outcomes((build, run), limits)
             batch.charge(time.perf_counter() - started, timing=timing)
@@ -218,6 +217,7 @@ class _Batch:
     on_result: ResultCallback | None
     paths: dict[int, str] = field(default_factory=dict)
     build_seconds: dict[int, float] = field(default_factory=dict)
+    built: list[float] = field(default_factory=list)
     results: dict[int, MeasureResult] = field(default_factory=dict)
     timed: list[int] = field(default_factory=list)
     build_wall: float = 0.0
@@ -233,6 +233,7 @@ class _Batch:
         """Take the outcome of a build and return whether the candidate is now to be run."""
         self.build_seconds[index] = outcome.seconds
         if outcome.ending is Ending.DONE:
+            self.built.append(outcome.seconds)
             return True
         self._finish(index, _failed(_build_error(outcome, self.target), outcome))
         return False

@@ -123,11 +123,6 @@ class WorkerPool:
         """Number of jobs that wait or run."""
         return len(self._queue) + sum(slot.job is not None for slot in self._slots)
 
-    @property
-    def queued(self) -> int:
-        """Number of jobs that wait."""
-        return len(self._queue)
-
     def submit(self, ident: int, call: Call) -> None:
         """Queue `call` under the caller's own number `ident`."""
         self._queue.append(_Job(ident=ident, call=call))

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import json
 import sys
+from unittest.mock import Mock
 
 import pytest
 
+from benchmarks import report
 from benchmarks.search import __main__ as command
 from benchmarks.search import block
 from benchmarks.search.job import Job
@@ -116,6 +118,27 @@ def test_a_second_call_goes_on(results, store, monkeypatch, capsys):
         == 2
     )
     assert "trials is 6 there and 8 here" in capsys.readouterr().err
+
+
+def test_an_interruption_before_the_timing_loses_nothing(monkeypatch, tmp_path, capsys):
+    """What was found is on disk by then; the next call only times it, and until then there is nothing to report."""
+    out, arguments = (
+        tmp_path / "raw.json",
+        ["--seeds", 1, "--trials", 4, "--per-round", 4, "--baselines", "sketch.random"],
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "time_block", Mock(side_effect=KeyboardInterrupt))
+        assert run(patch, out, *arguments) == 130
+    (found,) = json.loads(out.read_text())["blocks"]
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "argv", ["report", str(out), "--against", "sketch.random"])
+        assert report.main() == 2
+        assert "no finished block" in capsys.readouterr().err
+        patch.setattr(command, "run_block", Mock(side_effect=AssertionError))
+        assert run(patch, out, *arguments) == 0
+    (timed,) = json.loads(out.read_text())["blocks"]
+    assert [len(schedule["seconds"]) for schedule in timed["schedules"]] == [3, 3]
+    assert timed["runs"]["sketch.random"] == [found["runs"]["sketch.random"][0] | {"schedule": 1}]
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,13 @@ def sleepy_second(output, objects, **options):
     cc.create_shared(output, objects, **options)
 
 
+def sleepy_end(output, objects, **options):
+    """Hang in the builds of all artefacts but the first two."""
+    if number_of(output) > 2:
+        time.sleep(600)
+    cc.create_shared(output, objects, **options)
+
+
 def slow_second(output, objects, **options):
     """Take some seconds to build the second artefact."""
     if number_of(output) == 2:

@@ -37,6 +37,7 @@ from tests.meta_schedule.measuring import (
     raising,
     request,
     requests,
+    sleepy_end,
     sleepy_second,
     slow_second,
     wait_until,
@@ -148,6 +149,13 @@ class TestFailures:
             assert 3 <= results[1].build_seconds < 30 > time.monotonic() - started
         with measurer(build_func=slow_second, patience=float("inf")) as subject:
             assert [r.error_no for r in subject.measure(requests(4))] == [OK] * 4
+
+    def test_a_straggler_does_not_excuse_the_next(self):
+        """Only builds that got through tell how long the last may take."""
+        with measurer(build_func=sleepy_end, n_parallel=1, timeout=6, patience=2) as subject:
+            results = subject.measure(requests(4))
+        assert [r.error_no for r in results] == [OK, OK, MeasureErrorNo.BUILD_TIMEOUT, MeasureErrorNo.BUILD_TIMEOUT]
+        assert results[2].build_seconds >= 6 > results[3].build_seconds >= 3
 
     @pytest.mark.parametrize(("others", "expected"), [([], 15), ([0.1, 0.25], 3), ([0.1, 1.0], 8), ([3.0], 15)])
     def test_how_long_a_straggler_may_take(self, others, expected):
