@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from familyseer.meta_schedule.relax import default_schedule
 from familyseer.meta_schedule.runner import ProgramRunner
 from familyseer.meta_schedule.search_policy import measure_request
 from familyseer.meta_schedule.search_task import SearchTask
+from familyseer.meta_schedule.stack import call_at, places
 from familyseer.records import UNTUNED, RecordLog, same_target
 from familyseer.task import Task
 
@@ -173,9 +175,9 @@ def _compare(before: np.ndarray, after: np.ndarray) -> Comparison:
     return Comparison(error=float(difference / scale) if scale else float(difference > 0), tolerance=tolerance)
 
 
-def latency_of(executable: Any, arguments: Sequence[Any], target: Target, *, repeat: int = 10) -> float:
-    """Return the median latency of ``main`` in seconds over `repeat` runs of at least 100 ms each."""
+def latency_of(executable: Any, arguments: Sequence[Any], target: Target, *, repeat: int = 3) -> float:
+    """Return the latency of ``main`` in seconds: the median of `repeat` repeats of 50 ms or more, averaged over `places`."""
     machine, device = _machine(executable, target)
     tensors = [tvm.runtime.tensor(argument, device) for argument in arguments]
-    timing = machine.time_evaluator("main", device, number=1, repeat=repeat, min_repeat_ms=100)(*tensors)
-    return float(timing.median)
+    evaluator = machine.time_evaluator("main", device, number=1, repeat=repeat, min_repeat_ms=50)
+    return fmean(call_at(place, lambda: float(evaluator(*tensors).median)) for place in places())

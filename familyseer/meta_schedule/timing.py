@@ -9,11 +9,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil, inf, prod
+from math import ceil, fsum, inf, prod
 from statistics import median
 from typing import Any
 
 from familyseer.meta_schedule.options import factor, non_negative, positive_int
+from familyseer.meta_schedule.stack import call_at, turns
 
 __all__ = [
     "EvaluatorSettings",
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 _CPU = 1  # DLPack's device type
-_SLOW_KERNEL_SECONDS = 2e-3
+_SLOW_KERNEL_SECONDS = 5e-4
 _PROBE_MS = 10.0
 _ARGUMENT_BYTES = 1 << 30
 
@@ -143,6 +144,7 @@ def time_module(
 ) -> list[float]:
     """Return the latencies of `module`'s entry function in seconds, one per repeat.
 
+    On this machine's processor each is the mean over several places of the stack (see `familyseer.meta_schedule.stack`).
     `best` is the lowest latency of the task so far: a candidate that is too slow beside it (`patience`) has fewer repeats.
     """
     limit = best * settings.patience
@@ -162,14 +164,18 @@ def time_module(
         return timed(settings.number, settings.repeat, settings.min_repeat_ms)
     kernel = module[module.entry_name]
     slow = _call_many(kernel, args, 1) > _SLOW_KERNEL_SECONDS  # also the warm-up
+    turn = 0
 
-    def run(count: int) -> float:
-        nonlocal slow
+    def run_here(count: int) -> float:
         if not slow:
             return float(evaluator(count, 1)(*args).mean * count)
-        # Called from here the evaluator's own warm-up is saved, and a microsecond of overhead is below 0.1 %.
-        seconds = _call_many(kernel, args, count)
-        slow = seconds > count * _SLOW_KERNEL_SECONDS
+        # Called from here the evaluator's own warm-up is saved, and a microsecond of overhead is at most 0.2 %.
+        return _call_many(kernel, args, count)
+
+    def run(count: int) -> float:
+        nonlocal slow, turn
+        seconds = fsum(call_at(place, functools.partial(run_here, runs)) for place, runs in turns(count, turn))
+        slow, turn = seconds > count * _SLOW_KERNEL_SECONDS, turn + count
         return seconds
 
     return repeat_costs(run, settings, limit)

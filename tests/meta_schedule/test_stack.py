@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kernels are timed at every alignment of the stack, so that no process is luckier than another."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+
+from familyseer.meta_schedule import stack
+from familyseer.meta_schedule.stack import call_at, places, stack_pointer, turns
+from familyseer.meta_schedule.timing import EvaluatorSettings, time_module
+
+told = pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() != "x86_64", reason="the stack cannot be told here"
+)
+
+# A kernel as LLVM makes them: accumulators on the stack, at 16 bytes beyond the caller's frame, in vectors of 32.
+_KERNEL = r"""
+#include <immintrin.h>
+#include <stdint.h>
+__attribute__((target("avx"), noinline)) static void body(float* at) {
+  __m256 v = _mm256_set1_ps(1.0f);
+  for (int i = 0; i < 200000; ++i) {
+    for (int j = 0; j < 8; ++j) {
+      volatile float* p = at + 8 * j;
+      __asm__ volatile("vmovups (%0), %%ymm0\n\tvaddps %1, %%ymm0, %%ymm0\n\tvmovups %%ymm0, (%0)"
+                       : : "r"(p), "x"(v) : "ymm0", "memory");
+    }
+  }
+}
+__attribute__((target("avx"))) void kernel(void) {
+  float here[8 * 8 + 4] __attribute__((aligned(16)));
+  for (int i = 0; i < 68; ++i) here[i] = 0;
+  body(here);
+}
+"""
+
+
+@told
+def test_places_have_every_alignment_twice():
+    """Eight places: each multiple of 16 within a cache line, at both halves of a page."""
+    pointers = [call_at(place, stack_pointer) for place in places()]
+    assert Counter(pointer % 64 for pointer in pointers) == {0: 2, 16: 2, 32: 2, 48: 2}
+    assert len({pointer % 4096 for pointer in pointers}) == 8
+
+
+@told
+def test_kernels_run_at_all_of_them():
+    """Runs are shared evenly, those of a slow kernel and those that top up a repeat too."""
+    alignments = []
+
+    class Module:
+        entry_name = "main"
+
+        def __getitem__(self, name):
+            return lambda: (alignments.append(stack_pointer() % 64), time.sleep(1e-3))
+
+        def time_evaluator(self, *_, **__):
+            raise AssertionError("a kernel of a millisecond is called without it")
+
+    class Device:
+        def sync(self):
+            return
+
+        def dlpack_device_type(self):
+            return 1
+
+    (cost,) = time_module(Module(), Device(), [], EvaluatorSettings(number=3, repeat=1, min_repeat_ms=100))
+    assert 1e-3 <= cost < 3e-3
+    counts = Counter(alignments[1:])  # without the warm-up
+    assert sorted(counts) == [0, 16, 32, 48]
+    assert max(counts.values()) - min(counts.values()) <= 4
+
+
+@told
+def test_a_kernel_costs_the_same_whoever_calls_it(tmp_path):
+    """Where the stack lies decides over the time of a call, but where that of a process begins not over the mean of all."""
+    source, library = tmp_path / "kernel.c", tmp_path / "kernel.so"
+    source.write_text(_KERNEL)
+    subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", library, source], check=True)
+    script = (
+        "import ctypes, time\n"
+        "from familyseer.meta_schedule.stack import call_at, places, stack_pointer\n"
+        f"kernel = ctypes.CDLL({str(library)!r}).kernel\n"
+        "def seconds():\n"
+        "    started = time.perf_counter()\n"
+        "    kernel()\n"
+        "    return time.perf_counter() - started\n"
+        "best = [min(call_at(place, seconds) for _ in range(30)) for place in places()]\n"
+        "print(max(best) / min(best), sum(best) / len(best))\n"
+    )
+    found = []
+    for padding in range(0, 64, 16):
+        environment = {**os.environ, "PADDING": "x" * (padding + 1)}
+        command = ["setarch", platform.machine(), "-R", sys.executable, "-c", script]
+        out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        found.append([float(number) for number in out.split()])
+    ratios, means = ([row[i] for row in found] for i in range(2))
+    assert min(ratios) > 1.2
+    assert max(means) < 1.15 * min(means)
+
+
+@pytest.mark.parametrize(
+    ("runs", "first", "expected"),
+    [(8, 0, [1] * 8), (11, 3, [1, 1, 1, 2, 2, 2, 1, 1]), (1, 9, [0, 1, 0, 0, 0, 0, 0, 0]), (0, 0, [0] * 8)],
+)
+def test_runs_are_shared_evenly(monkeypatch, runs, first, expected):
+    """Whatever their number; whoever comes next begins where the last one ended."""
+    monkeypatch.setattr(stack, "places", lambda: tuple(range(8)))
+    shared = dict(turns(runs, first))
+    assert [shared.get(place, 0) for place in range(8)] == expected
+
+
+def test_results_and_errors_come_back():
+    """As from a plain call."""
+    assert call_at(5, lambda: "done") == "done"
+    with pytest.raises(KeyboardInterrupt):
+        call_at(5, lambda: (_ for _ in ()).throw(KeyboardInterrupt()))
+
+
+@pytest.mark.parametrize(("system", "processor"), [("darwin", "arm64"), ("linux", "aarch64")])
+def test_elsewhere_there_is_one_place(monkeypatch, system, processor):
+    """Where the stack cannot be told all runs are called plainly."""
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(platform, "machine", lambda: processor)
+    assert stack.places.__wrapped__() == (0,)
