@@ -12,7 +12,7 @@ from math import inf
 import numpy as np
 import pytest
 
-from benchmarks import accuracy, bank, families, replay, training_time
+from benchmarks import accuracy, bank, families, replay, stack, training_time
 from benchmarks.table import RANDOM_PROGRAMS, MeasuredTask, load_table, save_table
 from familyseer import auto_scheduler
 from familyseer.cost_model import RandomCostModel, XGBCostModel
@@ -41,6 +41,19 @@ def table(programs=40, tasks=("a_1", "a_2", "b_1"), weights=(1.0, 1.0, 1.0)):
             )
         )
     return made
+
+
+def tune_briefly(task, log):
+    """Measure six random candidates in rounds of four."""
+    options = auto_scheduler.TuningOptions(
+        6,
+        num_measures_per_round=4,
+        verbose=0,
+        runner=auto_scheduler.LocalRunner(number=1, min_repeat_ms=0),
+        measure_callbacks=[auto_scheduler.RecordToFile(log)],
+        finalists=0,
+    )
+    auto_scheduler.TaskScheduler([task], callbacks=[]).tune(options, "sketch.random")
 
 
 class TestTable:
@@ -201,15 +214,7 @@ class TestBank:
         """Programs, latencies and rounds are those of the run."""
         task = SearchTask(func=matmul(16, 16, 16), target={"kind": "llvm", "num-cores": 1}, desc="matmul")
         log = tmp_path / "run.log"
-        options = auto_scheduler.TuningOptions(
-            6,
-            num_measures_per_round=4,
-            verbose=0,
-            runner=auto_scheduler.LocalRunner(number=1, min_repeat_ms=0),
-            measure_callbacks=[auto_scheduler.RecordToFile(log)],
-            finalists=0,
-        )
-        auto_scheduler.TaskScheduler([task], callbacks=[]).tune(options, "sketch.random")
+        tune_briefly(task, log)
         (found,) = bank.read_log(log)
         assert found.task.name == "matmul"
         assert found.seconds.tolist() == [record.cost for record in RecordLog(log).read().records]
@@ -221,6 +226,30 @@ class TestBank:
         monkeypatch.setattr(sys, "argv", ["x", "--out", str(tmp_path / "out.json")])
         assert bank.main() == 2
         assert "must name at least one run" in capsys.readouterr().err
+
+
+class TestStack:
+    """What the place of the stack decides."""
+
+    def test_the_command(self, tmp_path, monkeypatch, capsys):
+        """Each process times the task's best both ways."""
+        task = SearchTask(func=matmul(16, 16, 16), target={"kind": "llvm", "num-cores": 1}, desc="matmul")
+        log, out = tmp_path / "run.log", tmp_path / "out.json"
+        tune_briefly(task, log)
+        monkeypatch.setattr(sys, "argv", ["x", str(log), "--processes", "2", "--out", str(out)])
+        assert stack.main() == 0
+        (spread,) = json.loads(out.read_text())["spreads"]
+        assert spread["name"] == "matmul"
+        assert all(0 < cost < 0.1 for kind in ("once", "places") for cost in spread[kind])
+        assert [len(spread[kind]) for kind in ("once", "places")] == [2, 2]
+        assert "| all, weighted |" in capsys.readouterr().out
+
+    def test_nothing_to_study_is_refused(self, tmp_path, monkeypatch, capsys):
+        """A log without tasks."""
+        (tmp_path / "empty.log").touch()
+        monkeypatch.setattr(sys, "argv", ["x", str(tmp_path / "empty.log"), "--out", str(tmp_path / "out.json")])
+        assert stack.main() == 2
+        assert "must be a log of one target" in capsys.readouterr().err
 
 
 class TestTrainingTime:
