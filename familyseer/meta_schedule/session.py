@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,8 @@ from familyseer.meta_schedule.relax import default_schedule
 from familyseer.meta_schedule.runner import ProgramRunner
 from familyseer.meta_schedule.search_policy import measure_request
 from familyseer.meta_schedule.search_task import SearchTask
-from familyseer.meta_schedule.stack import call_at, places
+from familyseer.meta_schedule.stack import places, spread
+from familyseer.meta_schedule.timing import EvaluatorSettings, repeat_costs
 from familyseer.records import UNTUNED, RecordLog, same_target
 from familyseer.task import Task
 
@@ -175,9 +176,19 @@ def _compare(before: np.ndarray, after: np.ndarray) -> Comparison:
     return Comparison(error=float(difference / scale) if scale else float(difference > 0), tolerance=tolerance)
 
 
-def latency_of(executable: Any, arguments: Sequence[Any], target: Target, *, repeat: int = 3) -> float:
-    """Return the latency of ``main`` in seconds: the median of `repeat` repeats of 50 ms or more, averaged over `places`."""
+def latency_of(executable: Any, arguments: Sequence[Any], target: Target) -> float:
+    """Return the latency of ``main`` in seconds: the mean of as many runs at each of several places as fill a second."""
     machine, device = _machine(executable, target)
     tensors = [tvm.runtime.tensor(argument, device) for argument in arguments]
-    evaluator = machine.time_evaluator("main", device, number=1, repeat=repeat, min_repeat_ms=50)
-    return fmean(call_at(place, lambda: float(evaluator(*tensors).median)) for place in places())
+    main = machine["main"]
+
+    def run(count: int) -> float:
+        started = time.perf_counter()
+        for _ in range(count):
+            main(*tensors)
+        device.sync()
+        return time.perf_counter() - started
+
+    run(1)  # the first is slower
+    (latency,) = repeat_costs(spread(run), EvaluatorSettings(number=len(places()), min_repeat_ms=1000))
+    return latency

@@ -13,10 +13,11 @@ import ctypes
 import platform
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
+from math import fsum
 from typing import TypeVar
 
-__all__ = ["call_at", "places", "stack_pointer", "turns"]
+__all__ = ["call_at", "places", "spread", "stack_pointer", "turns"]
 
 Result = TypeVar("Result")
 
@@ -94,3 +95,19 @@ def turns(runs: int, first: int) -> Iterator[tuple[int, int]]:
         count = whole + (offset < rest)
         if count:
             yield all_places[(first + offset) % len(all_places)], count
+
+
+def spread(run: Callable[[int], float]) -> Callable[[int], float]:
+    """Return what shares runs among all places, also over several calls, where `run` has them all from one.
+
+    Both take a number of runs and return the seconds that they took together.
+    """
+    done = 0
+
+    def run_spread(runs: int) -> float:
+        nonlocal done
+        seconds = fsum(call_at(place, partial(run, count)) for place, count in turns(runs, done))
+        done += runs
+        return seconds
+
+    return run_spread

@@ -9,12 +9,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil, fsum, inf, prod
+from math import ceil, inf, prod
 from statistics import median
 from typing import Any
 
 from familyseer.meta_schedule.options import factor, non_negative, positive_int
-from familyseer.meta_schedule.stack import call_at, turns
+from familyseer.meta_schedule.stack import spread
 
 __all__ = [
     "EvaluatorSettings",
@@ -164,21 +164,17 @@ def time_module(
         return timed(settings.number, settings.repeat, settings.min_repeat_ms)
     kernel = module[module.entry_name]
     slow = _call_many(kernel, args, 1) > _SLOW_KERNEL_SECONDS  # also the warm-up
-    turn = 0
 
-    def run_here(count: int) -> float:
+    def run(count: int) -> float:
+        nonlocal slow
         if not slow:
             return float(evaluator(count, 1)(*args).mean * count)
         # Called from here the evaluator's own warm-up is saved, and a microsecond of overhead is at most 0.2 %.
-        return _call_many(kernel, args, count)
-
-    def run(count: int) -> float:
-        nonlocal slow, turn
-        seconds = fsum(call_at(place, functools.partial(run_here, runs)) for place, runs in turns(count, turn))
-        slow, turn = seconds > count * _SLOW_KERNEL_SECONDS, turn + count
+        seconds = _call_many(kernel, args, count)
+        slow = seconds > count * _SLOW_KERNEL_SECONDS
         return seconds
 
-    return repeat_costs(run, settings, limit)
+    return repeat_costs(spread(run), settings, limit)
 
 
 def _call_many(kernel: Callable[..., Any], args: Sequence[Any], count: int) -> float:

@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from familyseer.meta_schedule import stack
-from familyseer.meta_schedule.stack import call_at, places, stack_pointer, turns
+from familyseer.meta_schedule.stack import call_at, places, spread, stack_pointer, turns
 from familyseer.meta_schedule.timing import EvaluatorSettings, time_module
 
 told = pytest.mark.skipif(
@@ -64,6 +64,16 @@ def test_runs_are_shared_evenly(monkeypatch, runs, first, expected):
     monkeypatch.setattr(stack, "places", lambda: tuple(range(8)))
     shared = dict(turns(runs, first))
     assert [shared.get(place, 0) for place in range(8)] == expected
+
+
+def test_runs_go_on_where_they_ended(monkeypatch):
+    """Twelve runs in two calls are at twelve places in turn; their seconds add up."""
+    monkeypatch.setattr(stack, "places", lambda: tuple(range(8)))
+    visited = []
+    monkeypatch.setattr(stack, "call_at", lambda place, function: (visited.append(place), function())[1])
+    run = spread(lambda runs: 0.5 * runs)
+    assert [run(5), run(7)] == [2.5, 3.5]
+    assert visited == [0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3]
 
 
 def test_results_and_errors_come_back():
