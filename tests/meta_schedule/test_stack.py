@@ -49,7 +49,7 @@ def test_kernels_run_at_all_of_them():
             return 1
 
     (cost,) = time_module(Module(), Device(), [], EvaluatorSettings(number=3, repeat=1, min_repeat_ms=100))
-    assert 1e-3 <= cost < 3e-3
+    assert 1e-3 <= cost < 0.1
     counts = Counter(alignments[1:])  # without the warm-up
     assert sorted(counts) == [0, 16, 32, 48]
     assert max(counts.values()) - min(counts.values()) <= 4
