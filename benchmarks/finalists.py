@@ -20,12 +20,11 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.command import exit_status
+from benchmarks.logs import read_best
 from benchmarks.machine import describe
 from familyseer import auto_scheduler
-from familyseer.errors import InvalidInputError
 from familyseer.meta_schedule.finalists import finalists_of, time_finalists
-from familyseer.meta_schedule.measure_record import load_tasks
-from familyseer.records import MeasureRecord, Ranking, RecordLog, for_target
+from familyseer.records import MeasureRecord
 
 _MOST = 3
 _JUDGES = 3  # timings like that of the finalists which judge it
@@ -57,13 +56,7 @@ class Dispute:
 
 def disputes(log: Path, seed: int) -> tuple[list[Dispute], float]:
     """Return the disputes of one log, and the seconds that settling them took."""
-    contents = RecordLog(log).read()
-    targets = {workload.task.target for workload in contents.workloads}
-    if len(targets) != 1:
-        raise InvalidInputError(f"{log} must be a log of one target; it has {len(targets)}")
-    (target,) = targets
-    tasks = {info.key: (task, info) for task, info in load_tasks(contents, target)}
-    ranking = Ranking(_MOST).extend(record for record in for_target(contents.records, target) if record.is_trial)
+    tasks, ranking = read_best(log, _MOST)
     rivals = finalists_of(ranking, [info for _, info in tasks.values()], _MOST)
     runner = auto_scheduler.LocalRunner(min_repeat_ms=100)
     with auto_scheduler.ProgramMeasurer(auto_scheduler.LocalBuilder(), runner, verbose=0) as measurer:

@@ -27,7 +27,6 @@ import psutil
 
 from benchmarks.command import exit_status
 from benchmarks.machine import describe
-from familyseer.errors import InvalidInputError
 from familyseer.ledger import whole_number
 
 _MIN_REPEAT_MS = 100
@@ -47,20 +46,15 @@ def compile_best(log: Path, folder: Path) -> list[Kernel]:
     """Compile the best schedule of every task in a log."""
     import tvm
 
+    from benchmarks.logs import read_best
     from familyseer.meta_schedule.builder import build_candidate
-    from familyseer.meta_schedule.measure_record import load_tasks
     from familyseer.meta_schedule.search_policy import measure_request
     from familyseer.meta_schedule.traces import rebuild_schedule
-    from familyseer.records import Ranking, RecordLog, for_target
 
-    contents = RecordLog(log).read()
-    targets = {workload.task.target for workload in contents.workloads}
-    if len(targets) != 1:
-        raise InvalidInputError(f"{log} must be a log of one target; it has {len(targets)}")
-    (target,) = targets
-    best = Ranking(1).extend(record for record in for_target(contents.records, target) if record.is_trial).best()
+    tasks, ranking = read_best(log, 1)
+    best = ranking.best()
     found = []
-    for task, info in load_tasks(contents, target):
+    for task, info in tasks.values():
         if info.key not in best:
             continue
         request = measure_request(info.key, task, rebuild_schedule(task.mod, best[info.key].trace))
@@ -76,15 +70,14 @@ def time_kernels(kernels: Sequence[Kernel]) -> list[tuple[float, float]]:
     """Return the latencies in seconds of each kernel in this process: from where the stack lies, and over several places."""
     import tvm
 
-    from familyseer.meta_schedule.timing import EvaluatorSettings, allocate, time_module
+    from familyseer.meta_schedule.timing import EvaluatorSettings, arguments_for, time_module
 
     device = tvm.cpu()
-    fill = tvm.get_global_func("tvm.contrib.random.random_fill_for_measure")
     settings = EvaluatorSettings(number=3, repeat=1, min_repeat_ms=_MIN_REPEAT_MS)
     found = []
     for kernel in kernels:
         module: Any = tvm.runtime.load_module(kernel.library)
-        args = [allocate(spec, device, fill) for spec in json.loads(kernel.args_info)]
+        args = arguments_for(kernel.args_info, "cpu", device)
         timed = module.time_evaluator(module.entry_name, device, number=3, repeat=1, min_repeat_ms=_MIN_REPEAT_MS)
         found.append((float(timed(*args).mean), time_module(module, device, args, settings)[0]))
     return found

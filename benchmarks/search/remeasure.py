@@ -25,7 +25,7 @@ _PASSES = 3
 def remeasure(work: Work, runs: Mapping[str, Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Replace the traces in `runs` by numbers of schedules, and time each schedule three times in shuffled order.
 
-    Each pass has processes of its own: in one process a schedule can take twice as long in all passes as in any other.
+    Each pass has processes of its own, so that where the memory of one happens to lie does not decide over all passes.
     Equal programs are timed once, whoever found them. The unscheduled program of each task comes first: number i is
     that of task i.
 

@@ -46,13 +46,13 @@ def places() -> tuple[int, ...]:
 
     One place where the stack cannot be told; other processors keep it aligned to their vectors.
     """
-    found: list[int] = []
     reached: dict[int, int] = {}
     for padding in range(_MOST_PADDING):
         pointer = call_at(padding, stack_pointer)
         if pointer is None:
             return (0,)
         reached[padding] = pointer
+    found: list[int] = []
     for number in range(_PLACES):
         alignment = number * _ALIGNMENT % _LINE
         wanted = reached[0] - number * _PAGE // _PLACES
