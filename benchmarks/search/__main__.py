@@ -167,7 +167,7 @@ def run(options: argparse.Namespace) -> None:
     ]  # fmt: skip
     blocks = {(block["network"], block["batch"], block["seed"]): block for block in found["blocks"]}
     missing = [job for job in jobs if job.block not in blocks]
-    progress = Progress(len(missing) * len(options.baselines) * options.trials)
+    progress = Progress(len(missing) * sum(contestants.trials_of(name, options.trials) for name in options.baselines))
 
     def keep(job: Job, block: dict[str, Any]) -> None:
         blocks[job.block] = block

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from benchmarks.search.job import Contestant
+from benchmarks.search.job import MORE_TRIALS, Contestant
 from familyseer.errors import InvalidInputError
 from familyseer.families.keys import POLICY_NAMES
 
-__all__ = ["BASELINE", "NAMES", "check", "parse"]
+__all__ = ["BASELINE", "NAMES", "check", "parse", "trials_of"]
 
 BASELINE = "stock"
 
@@ -54,6 +54,17 @@ def check(name: str) -> None:
         )
     if flags:
         parse(name)
+
+
+def trials_of(name: str, trials: int) -> int:
+    """Return how many trials a contestant has where the others have `trials`.
+
+    Examples
+    --------
+    >>> trials_of("stock", 288), trials_of("sketch.xgb.family_op:more_trials", 288)
+    (288, 1152)
+    """
+    return trials * (MORE_TRIALS if "more_trials" in name.partition(":")[2].split("+") else 1)
 
 
 def parse(name: str) -> Contestant:

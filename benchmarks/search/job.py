@@ -10,12 +10,26 @@ from typing import Any, Protocol
 from familyseer.errors import InvalidInputError
 from familyseer.ledger import Phase
 
-__all__ = ["PHASES", "SIZES", "Contestant", "Job", "Report", "Round", "Work", "network_options", "prepare"]
+__all__ = [
+    "MORE_TRIALS",
+    "PHASES",
+    "SIZES",
+    "Contestant",
+    "Job",
+    "Report",
+    "Round",
+    "Work",
+    "network_options",
+    "prepare",
+]
 
 PHASES: tuple[Phase, ...] = ("search", "build", "run", "train", "families")
 
 SIZES = ("small", "full", "tiny")
 """Few layers at their true widths, which has nearly all tasks of the network; the published depth; a toy for tests."""
+
+MORE_TRIALS = 4
+"""How many times the trials of the others a contestant with the flag ``more_trials`` has."""
 
 _SMALL: Mapping[str, Mapping[str, Any]] = {
     "resnet18": {},

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.search.job import Job, Report, Work
+from benchmarks.search.job import MORE_TRIALS, Job, Report, Work
 from benchmarks.search.loop import latency, phase_seconds
 from benchmarks.stock_measurer import StockMeasurer
 from familyseer import auto_scheduler
@@ -46,6 +46,7 @@ FLAGS: Mapping[str, str] = {
     "full_timing": "hopeless candidates are timed as long as the others",
     "warm_store": "starts from a copy of the store that --store names",
     "stock_builder": "MetaSchedule's builder and runner",
+    "more_trials": "four times the trials of the others: what it holds when a slower baseline ends",
 }
 
 MakeMeasurer = Callable[[Any], Any]
@@ -108,7 +109,7 @@ def _scheduler(
 def _settings(work: Work, reporter: _Reporter, policy: str, flags: frozenset[str]) -> tuple[Any, dict[str, Any]]:
     job = work.job
     options = auto_scheduler.TuningOptions(
-        job.trials,
+        job.trials * (MORE_TRIALS if "more_trials" in flags else 1),
         num_measures_per_round=job.per_round,
         verbose=0,
         finalists=0,  # the benchmark times those of all contestants together

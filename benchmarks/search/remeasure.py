@@ -19,20 +19,23 @@ from familyseer.meta_schedule.space import module_hash
 
 __all__ = ["remeasure"]
 
-_PASSES = 3
+_PASSES = 5
+_PASS_MS = 50
 
 
 def remeasure(work: Work, runs: Mapping[str, Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Replace the traces in `runs` by numbers of schedules, and time each schedule three times in shuffled order.
+    """Replace the traces in `runs` by numbers of schedules, and time each schedule five times in shuffled order.
 
     Each pass has processes of its own, so that where the memory of one happens to lie does not decide over all passes.
+    Several short passes are better than one long: what disturbs a kernel that streams megabytes, neighbours on a shared
+    cache or where its arguments lie, lasts for seconds or for the life of a process.
     Equal programs are timed once, whoever found them. The unscheduled program of each task comes first: number i is
     that of task i.
 
     Returns
     -------
     list of dict
-        For each schedule its ``task`` and ``seconds``, the latencies of the passes (at least 100 ms each; empty when it
+        For each schedule its ``task`` and ``seconds``, the latencies of the passes (at least 50 ms each; empty when it
         failed).
     """
     requests, tasks = [], []
@@ -64,7 +67,7 @@ def remeasure(work: Work, runs: Mapping[str, Sequence[dict[str, Any]]]) -> list[
 def _timed(requests: Sequence[MeasureRequest]) -> list[MeasureResult]:
     with auto_scheduler.ProgramMeasurer(
         auto_scheduler.LocalBuilder(timeout=60),
-        auto_scheduler.LocalRunner(number=3, repeat=1, min_repeat_ms=100, timeout=30),
+        auto_scheduler.LocalRunner(number=3, repeat=1, min_repeat_ms=_PASS_MS, timeout=30),
         verbose=0,
     ) as measurer:
         return measurer.measure(requests)

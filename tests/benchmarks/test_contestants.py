@@ -166,6 +166,12 @@ def test_unknown_networks_and_sizes_are_refused(name, size):
         network_options(name, size)
 
 
+def test_more_trials_are_four_times_as_many():
+    """Nobody else has more."""
+    names = ["stock", "sketch.xgb.family_op", "sketch.xgb:pack_sum", "sketch.xgb:pack_sum+more_trials"]
+    assert [contestants.trials_of(name, 6) for name in names] == [6, 6, 6, 24]
+
+
 def test_a_job_says_what_it_is():
     """Progress messages call it by network, batch and seed."""
     assert Job(network="gpt2", batch=8, trials=64, seed=2).title == "gpt2 batch 8 seed 2"
