@@ -38,7 +38,8 @@ _VERSION = 1
 _MANIFEST, _LOCK, _SUFFIX = "store.json", "lock", ".task.npz"
 _PROGRAMS = 64  # kept of a task; with more, a model ranks a relative's programs hardly better
 _PATIENCE_SECONDS = 30.0  # for another run that is writing
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)
+"""What reading a damaged file raises; a `RuntimeError`, for instance NotImplementedError, where zipfile takes it for encrypted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -210,7 +211,7 @@ def _task(values: Any) -> Task:
     kinds = {field.name: field.type for field in fields(Task)}
     if not isinstance(values, dict) or values.keys() != kinds.keys():
         raise InvalidInputError(f"a task must have {', '.join(kinds)}; got {values!r:.200}")
-    return Task(**{**values, "shape": tuple(whole_number("shape", extent, at_least=0) for extent in values["shape"])})
+    return Task(**{**values, "shape": tuple(whole_number("shape", extent, at_least=1) for extent in values["shape"])})
 
 
 def _costs(values: NDArray[Any]) -> NDArray[np.float64]:

@@ -277,15 +277,16 @@ class Tuner:
         # With early_stopping=0 a round without a fall is one too many, a round with one is not.
         if self._early_stopping != _NEVER and stale >= max(self._early_stopping, 1):
             return StopReason.EARLY_STOPPING
-        return StopReason.SMALL_GAIN if self.expected_gain() < self._min_gain else None
+        return StopReason.SMALL_GAIN if self._min_gain and self.expected_gain() < self._min_gain else None
 
     def expected_gain(self) -> float:
         """Return the share by which as many trials again are expected to lower the objective, from 0 to 1.
 
-        It is 1 while the later half of the trials began before all tasks had a round.
+        It is 1 while the later half of the trials began before all tasks had a round, and where the objective was not
+        positive, so that no share of it can be told.
         """
         before = [score for trials, score in self._progress.curve if 2 * trials <= self.trials]
-        return 1 - self._progress.curve[-1][1] / before[-1] if before else 1.0
+        return 1 - self._progress.curve[-1][1] / before[-1] if before and before[-1] > 0 else 1.0
 
     def _explain(self, reason: StopReason) -> str:
         if reason is StopReason.BUDGET:

@@ -177,7 +177,21 @@ def entry(**changes) -> list:
     return [{"cost": 1.0, "form": ["tile"], "choices": [{"factors": [2, 4]}], **changes}]
 
 
+def flag(offset: int, value: int):
+    """Return what sets a byte of the first entry of a zip archive's directory: zipfile takes it for encrypted, or unknown."""
+
+    def spoil(content: bytes, path) -> bytes:
+        place = content.index(b"PK\x01\x02") + offset
+        return content[:place] + bytes([value]) + content[place + 1 :]
+
+    spoil.__name__ = f"byte {offset}"
+    return spoil
+
+
 DAMAGE = [
+    flag(8, 1),
+    flag(10, 99),
+    damage("an extent of nothing", shape=[0, 4]),
     lambda content, path: b"",
     lambda content, path: content[: len(content) // 2],
     lambda content, path: content[:100] + b"\0" * 50 + content[150:],

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import log
 
 import numpy as np
 import pytest
@@ -279,6 +280,20 @@ def test_an_expected_gain_is_not_known_before_the_warm_up_ends():
     summary = tuner(PlannedEngine([flat() for _ in range(10)]), min_gain=0.5).run()
 
     assert (summary.reason, summary.trials) == (StopReason.SMALL_GAIN, 80)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [lambda costs: sum(map(log, costs)) - 100, lambda costs: max(0.0, sum(costs) - 1e9)],
+    ids=["negative", "zero"],
+)
+def test_an_objective_that_is_not_positive_has_no_share_to_gain(objective):
+    """Logarithms of latencies, or what exceeds an agreed one: the budget ends the run, and nothing divides by zero."""
+    for min_gain in (0.0, 0.01):
+        engine = PlannedEngine([falling(), falling()])
+        tuned = tuner(engine, objective=objective, min_gain=min_gain, num_measure_trials=64)
+        assert tuned.run().reason is StopReason.BUDGET
+        assert tuned.expected_gain() == 1.0
 
 
 def test_gradient_and_tuner_spend_on_what_improves():

@@ -24,7 +24,7 @@ from benchmarks.search.ours import measurer_for
 from familyseer.cost_model import PackSumXGBModel
 from familyseer.ledger import Ledger
 from familyseer.meta_schedule.family_policy import FamilySketchPolicy
-from familyseer.meta_schedule.seeds import NoSeeds
+from familyseer.meta_schedule.seeds import SeedSource
 from familyseer.meta_schedule.transfer import sketch_of, with_choices
 from familyseer.task import Task
 from familyseer.transfer import Choices, Tile
@@ -129,7 +129,7 @@ class _Cluster:
         self.best = sorted([*self.best, *((cost, trace_of(i)) for cost, i in found)])[:_DONORS]
 
 
-class _DiffusedSeeds(NoSeeds):
+class _DiffusedSeeds(SeedSource):
     """The `SeedSource` of one sibling, which gives nothing to others."""
 
     def __init__(self, cluster: _Cluster) -> None:

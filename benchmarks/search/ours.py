@@ -22,7 +22,7 @@ from familyseer.cost_model.booster import BoosterModel
 from familyseer.errors import InvalidInputError
 from familyseer.families.keys import PolicyName, partition_tasks
 from familyseer.families.learner import family_model
-from familyseer.meta_schedule.seeds import NoSeeds
+from familyseer.meta_schedule.transfer import OwnSeeds
 from familyseer.schedulers import FamilyGradientScheduler
 from familyseer.schedulers.named import first_rounds
 from familyseer.task import Task
@@ -34,7 +34,7 @@ FLAGS: Mapping[str, str] = {
     "first_families": "the families of the first round for the whole run, no cross-accuracy",
     "serve_shared": "the shared model answers for every task, whatever the families' models predict",
     "serve_family": "every family is served by its own model, however that predicts",
-    "no_transfer": "no schedules of relatives in the population",
+    "no_transfer": "no schedules of relatives: a task starts from its own best and its own experience",
     "no_variety": "rounds may be filled with candidates that have the same inner tile",
     "program_search": "TVM's evolution of programs instead of a search among choices",
     "small_rounds": "rounds of eight, however the model that chooses them does",
@@ -99,7 +99,7 @@ def _scheduler(
         strategy="ansor" if "ansor_gradient" in flags else "gradient",
         callbacks=[reporter],
         seed=work.job.seed,
-        seeds=NoSeeds() if "no_transfer" in flags else None,
+        seeds=OwnSeeds() if "no_transfer" in flags else None,
         store=store,
     )
     scheduler.flags = flags

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -32,7 +32,7 @@ Serving = Literal["shared", "family"]
 """Which of a bank's models answers for a task."""
 
 _FORMAT = "familyseer-model-bank"
-_VERSION = 2
+_VERSION = 3
 _MANIFEST, _SHARED = "manifest.json", "shared.model"
 
 
@@ -135,7 +135,7 @@ class ModelBank(CostModel):
         return self.members(self._require(task_key))
 
     def regroup(self, label_of: Mapping[TaskKey, str]) -> None:
-        """Give the same tasks other labels; a family that has the same members as before keeps its scores.
+        """Give the same tasks other labels; a family that has the same members as before keeps its scores, and its loaded model.
 
         Raises
         ------
@@ -145,10 +145,13 @@ class ModelBank(CostModel):
         if label_of.keys() != self._label_of.keys():
             differing = sorted(label_of.keys() ^ self._label_of.keys())
             raise InvalidInputError(f"`label_of` must name the bank's tasks, each once; these differ: {differing!r}")
-        before = {frozenset(self.members(label)): scores for label, scores in self._scores.items()}
+        before = {frozenset(self.members(label)): label for label in self.labels}
+        scores, loaded = self._scores, self._loaded
         self._label_of = {key: label_of[key] for key in self._label_of}
-        self._scores = {label: before.get(frozenset(self.members(label)), RunningScores()) for label in self.labels}
-        self._families, self._loaded = {}, {}
+        old = {label: before.get(frozenset(self.members(label))) for label in self.labels}
+        self._scores = {label: scores[was] if was else RunningScores() for label, was in old.items()}
+        self._loaded = {label: loaded[was] for label, was in old.items() if was in loaded}
+        self._families = {}
 
     def is_trained(self, task_key: TaskKey) -> bool:
         """Return whether the shared model is trained."""
@@ -175,6 +178,12 @@ class ModelBank(CostModel):
         """Return how both models did on a family's batches, first batches of tasks not counted."""
         return {name: self._scores[label].confidence(name) for name in get_args(Serving)}
 
+    def prepare(self, task_key: TaskKey) -> None:
+        """Make the model of the task's family, if it has one."""
+        label = self._require(task_key)
+        if self._has_own(label):
+            self._family(label)
+
     def predictions(self, task_key: TaskKey, features: FeatureSet) -> dict[str, NDArray[np.float64]]:
         """Return the scores (n,) of the shared model, and of the family's if it has one; nothing from untrained models."""
         label = self._require(task_key)
@@ -194,6 +203,12 @@ class ModelBank(CostModel):
             scores.judge(costs, predictions)
         self._measured.setdefault(task_key, 0)
 
+    def forget(self, task_keys: Collection[TaskKey]) -> None:
+        """Forget the programs of some tasks, as if none had been measured."""
+        self._shared.forget(task_keys)
+        self._measured = {key: count for key, count in self._measured.items() if key not in task_keys}
+        self._families = {}
+
     def learnt(self, task_key: TaskKey) -> tuple[FeatureSet, NDArray[np.float64]] | None:
         """Return the programs of a task that the bank was shown, and their latencies; None without any."""
         self._require(task_key)
@@ -207,7 +222,11 @@ class ModelBank(CostModel):
         except OSError as err:
             raise ModelFileError(f"model bank {str(path)!r} must be a directory: {err.strerror or err}") from err
         self._shared.save(directory / _SHARED)
-        families = {label: self._scores[label].to_json() for label in self.labels if self._has_own(label)}
+        families = {
+            label: {"members": self.members(label), "scores": self._scores[label].to_json()}
+            for label in self.labels
+            if self._has_own(label)
+        }
         for label in families:
             self._family(label).save(directory / _file_name(label))
         manifest = {
@@ -231,6 +250,9 @@ class ModelBank(CostModel):
     def load_matching(self, path: str | Path) -> BankLoad:
         """Load the shared model and the families that bank and directory both have, and say which those are.
 
+        A saved family is the one with the same members, or where it has none of the bank's tasks, as another network's,
+        the one with the same label. Loaded models serve until the shared one has learnt enough here to be trained.
+
         Raises
         ------
         ModelFileError
@@ -239,18 +261,28 @@ class ModelBank(CostModel):
         saved = _saved_bank(Path(path))
         shared = self._make_model()
         shared.load(Path(path) / _SHARED)
+        sources = {
+            label: name for label in self.labels if (name := self._counterpart(label, saved.members)) is not None
+        }
         loaded = {}
-        for label in sorted(saved.scores.keys() & set(self.labels)):
+        for label, name in sources.items():
             loaded[label] = self._make_model()
-            loaded[label].load(Path(path) / _file_name(label))
+            loaded[label].load(Path(path) / _file_name(name))
         self._shared, self._loaded, self._families = shared, loaded, {}
-        self._scores |= {label: saved.scores[label] for label in loaded}
+        self._scores |= {label: saved.scores[name] for label, name in sources.items()}
         self._first_scores, self._measured = saved.first, dict.fromkeys(saved.measured, 0)
         return BankLoad(
             loaded=tuple(loaded),
-            absent=tuple(sorted(set(self.labels) - saved.scores.keys())),
-            unused=tuple(sorted(saved.scores.keys() - set(self.labels))),
+            absent=tuple(sorted(set(self.labels) - loaded.keys())),
+            unused=tuple(sorted(saved.scores.keys() - set(sources.values()))),
         )
+
+    def _counterpart(self, label: str, saved: Mapping[str, frozenset[TaskKey]]) -> str | None:
+        """Return which saved family is one of the bank's."""
+        mine = frozenset(self.members(label))
+        same = next((name for name, members in saved.items() if members == mine), None)
+        stranger = label in saved and not saved[label] & self._label_of.keys()
+        return same or (label if stranger else None)
 
     def update_many(self, batches: Sequence[tuple[TaskKey, FeatureSet, ArrayLike]]) -> None:
         """Learn batches of the past without judging the models by them; `judge` tells what they had predicted."""
@@ -315,6 +347,7 @@ def _file_name(label: str) -> str:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SavedBank:
     scores: Mapping[str, RunningScores]
+    members: Mapping[str, frozenset[TaskKey]]
     first: RunningScores
     measured: Sequence[TaskKey]
 
@@ -338,8 +371,9 @@ def _saved_bank(directory: Path) -> _SavedBank:
     if not isinstance(families, dict) or not isinstance(measured, list):
         raise ModelFileError(f"{str(manifest)!r} must list families and measured tasks; it does not")
     try:
-        scores = {label: RunningScores.from_json(saved) for label, saved in families.items()}
+        scores = {label: RunningScores.from_json(saved["scores"]) for label, saved in families.items()}
+        members = {label: frozenset(map(str, saved["members"])) for label, saved in families.items()}
         first = RunningScores.from_json(document.get("first"))
-    except InvalidInputError as err:
+    except (InvalidInputError, KeyError, TypeError) as err:
         raise ModelFileError(f"{str(manifest)!r} is damaged: {err}") from err
-    return _SavedBank(scores=scores, first=first, measured=[str(key) for key in measured])
+    return _SavedBank(scores=scores, members=members, first=first, measured=[str(key) for key in measured])

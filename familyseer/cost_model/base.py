@@ -53,6 +53,9 @@ class CostModel(ABC):
         for task_key, features, costs in batches:
             self.update(task_key, features, costs)
 
+    def prepare(self, task_key: TaskKey) -> None:  # noqa: B027 (most models are up to date when `update` returns)
+        """Train now what would otherwise be trained when programs of this task are scored; for whoever keeps account of time."""
+
     def predict(self, task_key: TaskKey, features: FeatureSet) -> NDArray[np.float64]:
         """Return (n,) scores ≥ 0, higher is better: the guessed best latency of the task over the program's.
 

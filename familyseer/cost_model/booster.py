@@ -169,6 +169,10 @@ class BoosterModel(CostModel):
         """Return the programs of a task that this model was shown, and their latencies; None without any."""
         return self._samples.get(task_key)
 
+    def forget(self, task_keys: Collection[TaskKey]) -> None:
+        """Forget the programs of some tasks; the next update trains on what is left, if that is enough."""
+        self._samples, self.trained_size, self._boosters = self._samples.without(task_keys), 0, self._priors
+
     def joined(self, task_keys: Collection[TaskKey], *, members: int, rounds: int) -> BoosterModel:
         """Return an ensemble of `members` of these boosters and as many new ones, which learn these tasks alone.
 

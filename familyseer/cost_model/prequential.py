@@ -101,6 +101,8 @@ class RunningScores:
         try:
             for name, target in [("accuracy", scores._accuracy), ("top", scores._top)]:
                 target.update({str(model): scores._restored(*pair) for model, pair in data[name].items()})
+            if scores._accuracy.keys() != scores._top.keys():
+                raise ValueError("accuracy and top of different models")
             for one, other, count, mean in data["advantage"]:
                 scores._advantage[str(one), str(other)] = scores._restored(count, mean)
         except (AttributeError, KeyError, TypeError, ValueError) as err:

@@ -43,6 +43,10 @@ class SampleStore:
             part.add(key, *self._joined(key))
         return part
 
+    def without(self, task_keys: Collection[TaskKey]) -> SampleStore:
+        """Return a store of all other tasks' programs."""
+        return self.only(self._batches.keys() - set(task_keys))
+
     def selection(self, limit: int, rng: np.random.Generator) -> list[tuple[FeatureSet, NDArray[np.float64], float]]:
         """Return at most `limit` programs: per task its features, its costs, and the best cost of all of its programs.
 

@@ -24,8 +24,8 @@ class FamilyClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
 
     The similarity of two tasks is their alignment plus `accuracy_weight` times their interaction:
 
-    - *interaction*: the cross-accuracy that remains when the mean of its row (some models rank everything well), and
-      that of its column (some tasks are easy to rank), are taken away; made symmetric. It counts n/64 for n < 64
+    - *interaction*: the cross-accuracy that remains when the effects of its row (some models rank everything well), and
+      of its column (some tasks are easy to rank), are taken away; made symmetric. It counts n/64 for n < 64
       programs, since its noise grows as they become fewer.
     - *alignment*: see `familyseer.families.alignment`.
 
@@ -99,7 +99,7 @@ class FamilyClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
         programs
             (t,) programs of each task that both were made of.
         present
-            (t,) labels of the present families, for `hysteresis`; None: there are none.
+            (t,) labels of the present families, for `hysteresis`, negative for a task that is in none; None: there are none.
         """
         accuracy = _checked("X", X, 0, 1)
         aligned = _checked("alignment", alignment, -1, 1)
@@ -147,21 +147,28 @@ class FamilyClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
             return self.distances_
         labels = np.asarray(present)
         together = labels[:, None] == labels[None, :]
-        biased = np.maximum(self.distances_ + np.where(together, -self.hysteresis, self.hysteresis), 0)
+        bias = np.where(together, -self.hysteresis, self.hysteresis)
+        bias[(labels[:, None] < 0) | (labels[None, :] < 0)] = 0
+        biased = np.maximum(self.distances_ + bias, 0)
         np.fill_diagonal(biased, 0)
         return np.asarray(biased)
 
 
 def _interaction(accuracy: Matrix) -> Matrix:
-    """Return the interactions of a two-way table without its diagonal."""
-    rows, columns = _off_diagonal_means(accuracy), _off_diagonal_means(accuracy.T)
-    return np.asarray(accuracy - rows[:, None] - columns[None, :] + rows.mean())
+    """Return what rows and columns of a table without its diagonal do not explain, by least squares.
 
-
-def _off_diagonal_means(matrix: Matrix) -> Matrix:
-    """Return the mean of each row, but for the diagonal; 0 for a single task."""
-    others = max(len(matrix) - 1, 1)
-    return np.asarray((matrix.sum(axis=1) - np.diag(matrix)) / others)
+    With fewer than three tasks they explain everything.
+    """
+    n = len(accuracy)
+    if n < 3:
+        return np.zeros((n, n))
+    table = accuracy - np.diag(np.diag(accuracy))
+    mean = table.sum() / (n * (n - 1))
+    rows, columns = table.sum(axis=1) - (n - 1) * mean, table.sum(axis=0) - (n - 1) * mean
+    # Row i lacks column i, and column i row i: the normal equations tie the effects of a task to each other.
+    of_rows = ((n - 1) * rows + columns) / (n * (n - 2))
+    of_columns = ((n - 1) * columns + rows) / (n * (n - 2))
+    return np.asarray(accuracy - mean - of_rows[:, None] - of_columns[None, :])
 
 
 def _checked(name: str, values: ArrayLike, least: float, most: float) -> Matrix:

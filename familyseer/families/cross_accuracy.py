@@ -109,6 +109,11 @@ class CrossAccuracy:
         self._stale.add(key)
         return True
 
+    @property
+    def judged(self) -> frozenset[TaskKey]:
+        """The tasks with enough programs."""
+        return frozenset(key for key, mine in self._measured.items() if mine.used)
+
     def matrix(self) -> Matrix:
         """Return A (t, t); NaN where a task has too few programs, or none that differ."""
         order = [key for key in self.keys if key in self._stale]

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from familyseer.cost_model import ModelBank, XGBCostModel
 from familyseer.cost_model.booster import BoosterModel
+from familyseer.cost_model.prequential import RunningScores
 from familyseer.families.cross_accuracy import CrossAccuracy, Ranker
 from familyseer.families.guests import guest_labels
 from familyseer.families.keys import PolicyName
@@ -22,6 +24,10 @@ from familyseer.features import FeatureSet
 from familyseer.task import Task, TaskKey
 
 __all__ = ["FamilyModel", "family_model", "quick_ranker"]
+
+logger = logging.getLogger(__name__)
+
+_TRUSTED_BATCHES = 3  # that guests are listened to, however they do
 
 
 def quick_ranker(features: FeatureSet, costs: NDArray[np.float64], *, seed: int = 0) -> Ranker:
@@ -77,6 +83,7 @@ class FamilyModel(ModelBank):
         super().__init__(self._labels(), make_model, **options)
         self._on_change, self._phase = on_change, phase
         self._undecided = False
+        self._heeds_guests, self._with_guests = bool(self._guests), RunningScores()
 
     @property
     def partition(self) -> Partition:
@@ -91,11 +98,32 @@ class FamilyModel(ModelBank):
     def update_many(self, batches: Sequence[tuple[TaskKey, FeatureSet, ArrayLike]]) -> None:
         """Learn batches of the past: neither do they judge the models, nor change the families (see `adopt`)."""
         for task_key, features, costs in batches:
+            if self._undecided:
+                self.tracker.skip()
             self._undecided = self.tracker.learn(task_key, features, np.asarray(costs, dtype=np.float64))
         super().update_many(batches)
 
+    def judge(self, task_key: TaskKey, costs: ArrayLike, predictions: Mapping[str, ArrayLike]) -> None:
+        """Take note of what `predictions` had said of a batch; guests that mislead are not listened to any more."""
+        super().judge(task_key, costs, predictions)
+        if not self._heeds_guests or "shared" not in predictions:
+            return
+        self._with_guests.judge(costs, {"shared": predictions["shared"]})
+        found = self._with_guests.confidence("shared")
+        if found.batches >= _TRUSTED_BATCHES and found.rank_correlation < 0:
+            self._heeds_guests = False
+            self.forget([guest.key for guest in self._guests])
+            logger.warning(
+                "What earlier runs had stored ranks this run's programs worse than chance (rank correlation %.2f) and is "
+                "not listened to any more",
+                found.rank_correlation,
+            )
+
     def learn_guests(self, batches: Sequence[tuple[TaskKey, FeatureSet, ArrayLike]]) -> None:
-        """Learn what was measured of guests: they teach models, and families form without them."""
+        """Learn what was measured of guests: they teach models, and families form without them.
+
+        Should the shared model, after three batches of this run, have ranked programs worse than chance, it forgets them.
+        """
         super().update_many(batches)
 
     def catch_up(self) -> None:

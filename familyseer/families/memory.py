@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from familyseer.cost_model import ModelBank
 from familyseer.families.guests import nearest
 from familyseer.families.learner import FamilyModel
+from familyseer.measure import INVALID_COST
 from familyseer.store import Store, StoredTask
-from familyseer.task import Task
+from familyseer.task import Task, TaskKey
 from familyseer.transfer import DonorPool
 
 __all__ = ["Memory"]
@@ -29,11 +33,13 @@ class Memory:
         Where they are kept.
     tasks
         Those of this run.
+    measured
+        Those of them that this run's log knows already: what the store has of them may come from that very log.
     """
 
-    def __init__(self, store: Store, tasks: Sequence[Task]) -> None:
+    def __init__(self, store: Store, tasks: Sequence[Task], measured: Collection[TaskKey] = ()) -> None:
         self._store, self._tasks = store, tuple(tasks)
-        known = store.read()
+        known = [stored for stored in store.read() if stored.task.key not in measured]
         wanted = nearest([stored.task for stored in known], tasks)
         self._known = {f"guest:{stored.task.key}": stored for stored in known if stored.task.key in wanted}
 
@@ -60,8 +66,15 @@ class Memory:
         donors = pool.best()
         self._store.write(
             [
-                StoredTask(task=task, donors=tuple(donors.get(task.key, ())), features=known[0], costs=known[1])
+                StoredTask(
+                    task=task, donors=tuple(donors.get(task.key, ())), features=known[0], costs=_finite(known[1])
+                )
                 for task in self._tasks
                 if (known := model.learnt(task.key)) is not None
             ]
         )
+
+
+def _finite(costs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return latencies as a store has them: a failed program's is `INVALID_COST`, where a model has infinity."""
+    return np.where(np.isfinite(costs), costs, INVALID_COST)

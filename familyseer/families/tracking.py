@@ -104,6 +104,7 @@ class FamilyTracker:
         self.accuracy = accuracy
         self.clustering = clustering or FamilyClustering(hysteresis=self.HYSTERESIS)
         self._news, self._seed = 0, seed
+        self._placed: frozenset[TaskKey] = frozenset()
 
     def learn(self, key: TaskKey, features: FeatureSet, costs: NDArray[np.float64]) -> bool:
         """Take note of measurements; return whether it is time to decide: an eighth of the tasks tells something new."""
@@ -138,8 +139,8 @@ class FamilyTracker:
         known = self.evidence()
         if not known.keys:
             return None
-        present = [self.partition.names.index(self.partition.family_of(key)) for key in known.keys]
-        labels = self.cluster(known, present)
+        labels = self.cluster(known, [self._present(key) for key in known.keys])
+        self.skip()
         found = self._named(self._completed(dict(zip(known.keys, labels.tolist(), strict=True))))
         if _sets(found) == _sets(self.partition):
             return None
@@ -147,6 +148,16 @@ class FamilyTracker:
         logger.info("Families: %s", change.reason)
         self.partition = found
         return change
+
+    def skip(self) -> None:
+        """Take note that a decision was made now; a resumed run knows what came of it (see `adopt`)."""
+        self._placed = self.accuracy.judged
+
+    def _present(self, key: TaskKey) -> int:
+        """Return the number of the family that a task is in; -1 where it only waits for its first decision."""
+        if self._prior[key] == _UNMEASURED and key not in self._placed:
+            return -1
+        return self.partition.names.index(self.partition.family_of(key))
 
     def cluster(self, known: Evidence, present: Sequence[int] | None = None) -> NDArray[np.int64]:
         """Return the family (n,) of each known task; `clustering` keeps how they were found."""

@@ -71,7 +71,7 @@ def _map(
             name=label,
             tasks=tuple(by_key[key] for key in members),
             trials=tuple(trials[key] for key in members),
-            serving=model.serving(members[0]),
+            serving=" and ".join(sorted({model.serving(key) for key in members})),
             confidence=model.family_confidence(label),
             foreseen={key: foreseen[key] for key in members if key in foreseen},
         )

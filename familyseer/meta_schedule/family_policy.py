@@ -12,10 +12,10 @@ from tvm.s_tir import Schedule
 from familyseer.measure import MeasureResult
 from familyseer.meta_schedule.search_policy import SketchPolicy
 from familyseer.meta_schedule.search_task import SearchTask
-from familyseer.meta_schedule.seeds import NoSeeds, SeedSource
+from familyseer.meta_schedule.seeds import SeedSource
 from familyseer.meta_schedule.space import ScheduleSpace, module_hash
 from familyseer.meta_schedule.traces import trace_json
-from familyseer.meta_schedule.transfer import sketch_of
+from familyseer.meta_schedule.transfer import OwnSeeds, sketch_of
 from familyseer.records import canonical_json
 from familyseer.transfer.variety import most_alike, turns
 
@@ -34,7 +34,7 @@ class FamilySketchPolicy(SketchPolicy):
     Parameters
     ----------
     seeds
-        Where candidates other than sampled ones come from.
+        Where candidates other than sampled ones come from; None: from the task's own best (`OwnSeeds`).
     seed_population
         Share of the population that comes from there; the rest, but for the best measured ones, is random.
     seed_measurements
@@ -56,12 +56,12 @@ class FamilySketchPolicy(SketchPolicy):
         seed_measurements: tuple[float, float] = (0.5, 0.125),
         **options: Any,
     ) -> None:
-        self._seed_source: SeedSource = seeds or NoSeeds()
+        self._seed_source: SeedSource = seeds or OwnSeeds()
         self._seed_population, self._seed_measurements = seed_population, seed_measurements
         super().__init__(task, program_cost_model, **options)
 
     def _seeds(self, space: ScheduleSpace, num_measure: int) -> list[Schedule]:
-        rng = np.random.default_rng([self.seed, self.round])
+        rng = self._rng()
         count = max(_SEEDS, num_measure)
         traces = self._seed_source.seeds_for(self.described, _sketches(space), count, rng)
         seeds = self._new(space.finish(traces), count, set())
@@ -77,14 +77,17 @@ class FamilySketchPolicy(SketchPolicy):
         candidates = [*self._promising(space, count), *space.sample(count)]
         if not candidates:
             return []
-        efforts = self._seed_source.efforts([canonical_json(trace_json(candidate)) for candidate in candidates])
+        efforts = self._seed_source.efforts(
+            self.described, [canonical_json(trace_json(candidate)) for candidate in candidates]
+        )
         scores = self._acquisition(self._features(candidates)) * np.exp(-weight * np.asarray(efforts))
-        ranked = np.argsort(-scores, kind="stable")
-        return self._new(self._varied([candidates[i] for i in ranked], num_measure), num_measure, seen)
+        ranked = [candidates[i] for i in np.argsort(-scores, kind="stable")]
+        chosen = num_measure - int(num_measure * self.params.eps_greedy)  # the rest is drawn at random
+        return self._new(self._varied(ranked, num_measure), chosen, seen)
 
     def _promising(self, space: ScheduleSpace, count: int) -> list[Schedule]:
         """Return what a search among choices proposes, or while too little was measured for that, relatives' schedules."""
-        rng, sketches = np.random.default_rng([self.seed, self.round]), _sketches(space)
+        rng, sketches = self._rng(), _sketches(space)
         proposed = self._seed_source.proposals(
             self.described,
             sketches,

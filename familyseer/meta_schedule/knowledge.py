@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from familyseer.cost_model import CostModel, ModelBank
-from familyseer.errors import StoreError
+from familyseer.errors import ModelFileError, StoreError
 from familyseer.families.learner import FamilyModel
 from familyseer.families.memory import Memory
 from familyseer.meta_schedule.seeds import SeedSource
@@ -34,7 +34,7 @@ class Knowledge:
     memory
         Of earlier runs; None: there is none.
     model_file
-        Where the model is loaded from, if that exists, and saved.
+        Where the model is saved, and loaded from (see `load`).
     """
 
     def __init__(
@@ -48,13 +48,16 @@ class Knowledge:
         self.model = model
         self.seeds: SeedSource = seeds or TransferSeeds(self._relatives)
         self._memory, self._file = memory, model_file
-        if model is not None and model_file is not None and model_file.exists():
-            model.load(model_file)
 
     @property
     def guests(self) -> tuple[Task, ...]:
         """Tasks of earlier runs that the model learns from."""
         return self._memory.guests if self._memory else ()
+
+    def load(self) -> None:
+        """Start from the model file, if it exists; for a run that has measured nothing yet, or it would learn that twice."""
+        if self.model is not None and self._file is not None and self._file.exists():
+            self.model.load(self._file)
 
     def learn_from_guests(self) -> None:
         """Learn what earlier runs left in memory."""
@@ -62,14 +65,14 @@ class Knowledge:
             self._memory.teach(self.model, self._donors)
 
     def keep(self) -> None:
-        """Leave to later runs what was learnt; a store that fails now costs nothing that the log does not have."""
-        if self._file is not None and self.model is not None:
-            self.model.save(self._file)
-        if self._memory and isinstance(self.model, ModelBank):
-            try:
+        """Leave to later runs what was learnt; what cannot be written now costs nothing that the log does not have."""
+        try:
+            if self._file is not None and self.model is not None:
+                self.model.save(self._file)
+            if self._memory and isinstance(self.model, ModelBank):
                 self._memory.keep(self.model, self._donors)
-            except StoreError as err:
-                logger.warning("Nothing was stored, but the log has all of it: %s", err)
+        except (ModelFileError, StoreError) as err:
+            logger.warning("Not all that was learnt is kept for later runs, but the log has all of it: %s", err)
 
     def confidence(self, key: TaskKey) -> Confidence:
         """Return how well the shared model has ranked what it chose for a task."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -12,11 +13,14 @@ from familyseer.families.keys import PolicyName
 from familyseer.ledger import Ledger
 from familyseer.meta_schedule.family_policy import FamilySketchPolicy
 from familyseer.meta_schedule.knowledge import Knowledge
+from familyseer.meta_schedule.search_params import SearchParams
 from familyseer.meta_schedule.search_policy import SearchPolicy, SketchPolicy
 from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.task import Task
 
 __all__ = ["check_policies", "make_policies"]
+
+logger = logging.getLogger(__name__)
 
 
 def make_policies(
@@ -31,6 +35,12 @@ def make_policies(
     ledger: Ledger,
 ) -> list[SearchPolicy]:
     """Return a policy for each task; those with families share the seeds of `knowledge` too, and not only its model."""
+    idle = () if name.family == "shared" else SearchParams.parse(params).idle()
+    if idle:
+        logger.warning(
+            "%s searches among choices, where %s mean nothing; add 'choice_search': False for the evolution of programs",
+            *(name, ", ".join(idle)),
+        )
     make = SketchPolicy if name.family == "shared" else partial(FamilySketchPolicy, seeds=knowledge.seeds)
     return [
         make(

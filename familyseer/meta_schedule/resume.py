@@ -47,21 +47,23 @@ def restore_models(
     """Let policies, and the model that they share, become what they were after these rounds.
 
     A `FamilyModel` gets back its families, and its trust in its parts, from what the log says of both. What it had not
-    yet decided when the run was interrupted it decides now.
+    yet decided when the run was interrupted it decides now, and all of it where another policy had measured.
     """
     if not isinstance(model, FamilyModel) or not rounds:
         _learn(policies, model, rounds)
         return
-    last = rounds[-1][1][0]
-    decided = families_by(policies[0].name, contents.families, last.target)
+    last, name = rounds[-1][1][0], policies[0].name
+    decided = families_by(name, contents.families, last.target)
     changes = {(change.task, change.round): change for change in decided}
     for _, records in rounds:
-        model.judge(records[0].task, [record.cost for record in records], _predictions(records))
+        model.judge(records[0].task, [record.cost for record in records], _predictions(records, name))
         change = changes.get((records[0].task, records[0].round))
         if change is not None:
             _adopt(model, change)
     _learn(policies, model, rounds)
-    if (last.task, last.round) not in changes:
+    if all(record.policy != name for _, records in rounds for record in records):
+        model.decide()
+    elif (last.task, last.round) not in changes:
         model.catch_up()
 
 
@@ -72,9 +74,14 @@ def _adopt(model: FamilyModel, change: FamiliesRecord) -> None:
         logger.warning("the log's families after round %d of task %s are left out: %s", change.round, change.task, err)
 
 
-def _predictions(records: Sequence[MeasureRecord]) -> dict[str, list[float]]:
-    """Return what each model that scored all of a round's candidates had said of them."""
+def _predictions(records: Sequence[MeasureRecord], policy: str) -> dict[str, list[float]]:
+    """Return what each model that scored all of a round's candidates had said of them.
+
+    The families of another policy are others, and so were their models.
+    """
     names = set.intersection(*(set(record.predicted) for record in records))
+    if any(record.policy != policy for record in records):
+        names &= {"shared"}
     return {name: [record.predicted[name] for record in records] for name in sorted(names)}
 
 

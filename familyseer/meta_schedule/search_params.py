@@ -36,7 +36,8 @@ class SearchParams:
         1 means no limit.
     choice_search
         Whether family policies search among choices (`familyseer.transfer.search`) as soon as enough was measured of
-        relatives, and not by TVM's evolution of programs, which takes three times as long (not in TVM).
+        relatives, and not by TVM's evolution of programs, which takes three times as long (not in TVM). Of the parameters
+        above they use `eps_greedy` then, and `inner_tile_share`.
     build_time_weight
         How much faster a candidate has to promise to be for taking longer to compile, where `choice_search` is on (not in
         TVM): at 0.15, one that takes a core 2.5 s has to be 27 % faster than one that takes 0.1 s. 0: no faster.
@@ -81,6 +82,12 @@ class SearchParams:
             )
         return cls(**known)
 
+    def idle(self) -> tuple[str, ...]:
+        """Return the parameters that were given and mean nothing to a family policy, since programs do not evolve there."""
+        fields = self.__dataclass_fields__
+        given = [name for name in _OF_EVOLUTION if getattr(self, name) != fields[name].default]
+        return tuple(given) if self.choice_search else ()
+
     def evolution(self, num_measure: int, *, seeded: bool = False) -> Evolution:
         """Return how hard to search for `num_measure` candidates."""
         per_candidate, generations = 8, self.evolutionary_search_num_iters
@@ -99,6 +106,14 @@ _SHARES = (
     "evolutionary_search_mutation_prob",
     "inner_tile_share",
     "build_time_weight",
+)
+
+_OF_EVOLUTION = (
+    "sample_init_use_measured_ratio",
+    "evolutionary_search_population",
+    "evolutionary_search_num_iters",
+    "evolutionary_search_mutation_prob",
+    "seeded_search_num_iters",
 )
 
 # TVM's defaults: a script that spells them out asks for nothing special.

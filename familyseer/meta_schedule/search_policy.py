@@ -170,6 +170,8 @@ class SketchPolicy(SearchPolicy):
         self, num_measure: int, measurer: ProgramMeasurer
     ) -> tuple[list[MeasureInput], list[MeasureResult]]:
         """Search, measure and learn for one round."""
+        with self.ledger.phase("train", self.described.key):
+            self.model.prepare(self.described.key)
         with self.ledger.phase("search", self.described.key):
             schedules = self.propose(num_measure)
             if not schedules:
@@ -179,7 +181,10 @@ class SketchPolicy(SearchPolicy):
             best = -max(self._best)[0] if self._best else inf
             requests = [measure_request(self.described.key, self.task, schedule, best) for schedule in schedules]
 
+        order: list[int] = []  # in which a log has them, so that a resumed run learns them alike
+
         def report(position: int, result: MeasureResult) -> None:
+            order.append(position)
             for callback in measurer.callbacks:
                 callback(self, [inputs[position]], [result])
 
@@ -187,8 +192,10 @@ class SketchPolicy(SearchPolicy):
             results = measurer.measure(requests, report)
         self.ledger.move("run", "build", self.described.key, measurer.seconds.build)
         with self.ledger.phase("train", self.described.key):
-            self._remember(schedules, [given.state.trace for given in inputs], results)
-            self.model.update(self.described.key, features, [result.cost for result in results])
+            self._remember(
+                [schedules[i] for i in order], [inputs[i].state.trace for i in order], [results[i] for i in order]
+            )
+            self.model.update(self.described.key, features[np.array(order)], [results[i].cost for i in order])
         self.round += 1
         return inputs, results
 
@@ -235,7 +242,7 @@ class SketchPolicy(SearchPolicy):
         num_seeds = int(num_measure * self._seed_share())
         picked = self._new(start.seeds, min(num_seeds, num_measure - num_random), seen)
         picked += self._new(self._varied(bests, num_measure), num_measure - num_random - len(picked), seen)
-        order = np.random.default_rng([self.seed, self.round]).permutation(len(start.sampled))
+        order = self._rng().permutation(len(start.sampled))
         return picked + self._new([start.sampled[i] for i in order], num_measure - len(picked), seen)
 
     def _varied(self, schedules: list[Schedule], num_measure: int) -> list[Schedule]:
@@ -287,14 +294,21 @@ class SketchPolicy(SearchPolicy):
         return picked
 
     def _space(self, num_measure: int) -> ScheduleSpace:
-        entropy = hashlib.sha256(f"{self.seed}/{self.described.key}/{self.round}".encode()).digest()
         return ScheduleSpace(
             self.task.mod,
             self.task.target,
-            seed=int.from_bytes(entropy[:8], "big"),
+            seed=self._entropy(),
             islands=self._threads,
             evolution=self.params.evolution(num_measure),
         )
+
+    def _rng(self) -> np.random.Generator:
+        """Return what draws in this round: other numbers for every seed, task and round."""
+        return np.random.default_rng(self._entropy())
+
+    def _entropy(self) -> int:
+        digest = hashlib.sha256(f"{self.seed}/{self.described.key}/{self.round}".encode()).digest()
+        return int.from_bytes(digest[:8], "big")
 
     def _acquisition(self, features: Any) -> np.ndarray:
         return np.asarray(self.model.acquisition(self.described.key, features))

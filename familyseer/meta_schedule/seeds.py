@@ -10,7 +10,7 @@ import numpy as np
 from familyseer.measure import MeasureResult
 from familyseer.task import Task
 
-__all__ = ["NoSeeds", "SeedSource"]
+__all__ = ["SeedSource"]
 
 
 class SeedSource:
@@ -23,7 +23,7 @@ class SeedSource:
         """Return up to `count` traces, as JSON text, that may fit the task whose sketches are given; best first."""
         return ()
 
-    def efforts(self, traces: Sequence[str]) -> Sequence[float]:
+    def efforts(self, task: Task, traces: Sequence[str]) -> Sequence[float]:
         """Return how much longer each schedule takes for its compilation, as a logarithm; 0 where nothing is known."""
         return [0.0] * len(traces)
 
@@ -39,7 +39,3 @@ class SeedSource:
     ) -> Sequence[str]:
         """Return up to `count` traces of a search among choices, best first, see `familyseer.transfer.propose`."""
         return ()
-
-
-class NoSeeds(SeedSource):
-    """The source of no seeds: every task is on its own."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,19 +29,19 @@ from familyseer.meta_schedule.knowledge import Knowledge
 from familyseer.meta_schedule.measure_record import record_of
 from familyseer.meta_schedule.measurer import ProgramMeasurer
 from familyseer.meta_schedule.policies import check_policies, make_policies
-from familyseer.meta_schedule.resume import recorded_rounds, restore_models
+from familyseer.meta_schedule.resume import Round, recorded_rounds, restore_models
 from familyseer.meta_schedule.scheduler_view import SchedulerView
 from familyseer.meta_schedule.search_policy import SearchPolicy
 from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.meta_schedule.seeds import SeedSource
 from familyseer.meta_schedule.tuning_options import TuningOptions
-from familyseer.records import UNTUNED, FamiliesRecord, Ranking, RecordLog, for_target
+from familyseer.records import UNTUNED, FamiliesRecord, LogContents, Ranking, RecordLog, for_target
 from familyseer.report import failure_diagnosis
 from familyseer.schedulers import TaskScheduler as Strategy
 from familyseer.schedulers import make_scheduler
 from familyseer.schedulers.base import Objective, weighted_sum
 from familyseer.store import Store
-from familyseer.task import Task
+from familyseer.task import Task, TaskKey
 from familyseer.tuner import RoundOutcome, Tuner, TuningSummary
 
 __all__ = ["TaskScheduler"]
@@ -76,7 +76,7 @@ class TaskScheduler(SchedulerView):
         Of everything random (not in TVM, which draws one).
     seeds
         Where family policies get candidates from other than sampled ones (not in TVM); None: from the best schedules of
-        relatives (`TransferSeeds`). ``NoSeeds()`` switches that off.
+        relatives (`TransferSeeds`). ``OwnSeeds()`` switches that off: each task learns from its own.
     store
         Folder of what earlier runs for the same target and TVM learnt (not in TVM), made if need be: family policies start
         from it, and add what this run learnt at the end. None: every run starts from nothing.
@@ -161,7 +161,8 @@ class TaskScheduler(SchedulerView):
         self._failures: dict[int, list[MeasureResult]] = {}
         self._ranking = Ranking(max(tune_option.finalists, 1))
         name = PolicyName.parse(search_policy) if isinstance(search_policy, str) else None
-        memory = self._open_memory(name)
+        contents, rounds = self._recorded()
+        memory = self._open_memory(name, {self.described[index].key for index, _ in rounds})
         guests = memory.guests if memory else ()
         self._knowledge = Knowledge(
             self._make_model(name, adaptive_training, guests) if name else None,
@@ -177,8 +178,10 @@ class TaskScheduler(SchedulerView):
                 getattr(callback, "start", lambda: None)()
                 started.append(callback)
             with self.ledger.phase("train"):
+                if not rounds:
+                    self._knowledge.load()
                 self._knowledge.learn_from_guests()
-            self._restore()
+            self._restore(contents, rounds)
             with self._make_measurer(tune_option) as self.measurer:
                 return self._time_finalists(self._tuner.run())
         finally:
@@ -311,21 +314,24 @@ class TaskScheduler(SchedulerView):
         for callback in self.tune_option.measure_callbacks:
             getattr(callback, "record_families", lambda record: None)(record)
 
-    def _open_memory(self, name: PolicyName | None) -> Memory | None:
+    def _open_memory(self, name: PolicyName | None, measured: Collection[TaskKey]) -> Memory | None:
         if self._store is None:
             return None
         if name is None or name.family == "shared":
             asked = str(name) if name else "search policies"
             raise InvalidInputError(f"`store` serves family policies such as {DEFAULT_POLICY!r}; got {asked!r}")
-        return Memory(self._store, self.described)
+        return Memory(self._store, self.described, measured)
 
-    def _restore(self) -> None:
-        """Take over what the log says was measured."""
+    def _recorded(self) -> tuple[LogContents, Sequence[Round]]:
+        """Return what is in the log to resume from."""
         if self.load_log_file is None:
-            return
-        assert self._tuner is not None
+            return LogContents(), []
         contents = RecordLog(self.load_log_file).read()
-        rounds = recorded_rounds(contents, self.described, self.load_log_file)
+        return contents, recorded_rounds(contents, self.described, self.load_log_file)
+
+    def _restore(self, contents: LogContents, rounds: Sequence[Round]) -> None:
+        """Take over what the log says was measured."""
+        assert self._tuner is not None
         if rounds:
             index, records = rounds[-1]
             self._round = self.described[index].key, records[0].round

@@ -16,7 +16,7 @@ from familyseer.task import Task, TaskKey
 from familyseer.transfer import Choice, Choices, Donor, DonorPool, Experience, Option, Sketch, Tile, propose
 from familyseer.transfer.choices import kinds_of
 
-__all__ = ["TransferSeeds", "sketch_of", "with_choices"]
+__all__ = ["OwnSeeds", "TransferSeeds", "sketch_of", "with_choices"]
 
 _ENDS = "EnterPostproc"  # what follows was derived from what is before
 _PLACED = ("ComputeAt", "ReverseComputeAt")  # instructions that say more by the loop that they name
@@ -53,7 +53,7 @@ class TransferSeeds(SeedSource):
         found = self.pool.seeds(task.key, list(own.values()), count, relatives=self._relatives(task.key), rng=rng)
         return [with_choices(sketches[places[seed.sketch]], seed.choices) for seed in found]
 
-    def efforts(self, traces: Sequence[str]) -> list[float]:
+    def efforts(self, task: Task, traces: Sequence[str]) -> list[float]:
         """Return how much longer each schedule takes for its compilation, as a logarithm; 0 where nothing is known."""
         return [self._effort(trace) for trace in traces]
 
@@ -87,6 +87,32 @@ class TransferSeeds(SeedSource):
             rng=rng,
         )
         return [with_choices(sketches[places[made.sketch]], made.choices) for made in found]
+
+
+class OwnSeeds(SeedSource):
+    """The `SeedSource` without transfer: every task learns from its own schedules alone, in the same way."""
+
+    def __init__(self) -> None:
+        self._sources: dict[TaskKey, TransferSeeds] = {}
+
+    def learn(self, task: Task, traces: Sequence[str], results: Sequence[MeasureResult]) -> None:
+        """Take note of schedules for the task itself."""
+        self._source(task).learn(task, traces, results)
+
+    def seeds_for(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
+        """Return the steps that lead away from the task's best schedule."""
+        return self._source(task).seeds_for(task, sketches, count, rng)
+
+    def efforts(self, task: Task, traces: Sequence[str]) -> list[float]:
+        """Return how much longer each schedule takes for its compilation, judged by those of the task."""
+        return self._source(task).efforts(task, traces)
+
+    def proposals(self, task: Task, sketches: Sequence[str], count: int, **options: Any) -> list[str]:
+        """Return what a search among choices finds with the task's own experience."""
+        return self._source(task).proposals(task, sketches, count, **options)
+
+    def _source(self, task: Task) -> TransferSeeds:
+        return self._sources.setdefault(task.key, TransferSeeds(lambda key: ()))
 
 
 def sketch_of(trace: str) -> Sketch | None:

@@ -40,7 +40,7 @@ class FamilyRow:
     trials
         Measured candidates of each member, in the same order.
     serving
-        Which model answers for its tasks: ``"family"`` or ``"shared"``.
+        Which model answers for its tasks: ``"family"``, ``"shared"``, or ``"family and shared"`` where it depends on the task.
     confidence
         How the models did on batches of the family that they had not learnt.
     foreseen

@@ -140,17 +140,17 @@ class DonorPool:
     def _matches(self, task: TaskKey, sketches: Sequence[Sketch], relatives: Collection[TaskKey]) -> list[_Match]:
         found = []
         for other, donors in self._best.items():
-            best = donors[0]
-            position = _closest(best.sketch, sketches) if other != task else None
-            if position is None:
-                continue
-            away = distance(best.sketch.choices, sketches[position].choices)
             good = [
                 (donor, place)
                 for donor in donors
-                if donor.cost <= _TOLERANCE * best.cost and (place := _closest(donor.sketch, sketches)) is not None
+                if other != task
+                and donor.cost <= _TOLERANCE * donors[0].cost
+                and (place := _closest(donor.sketch, sketches)) is not None
             ]
-            found.append(_Match(task=other, related=other in relatives, distance=away, donors=good))
+            if good:
+                best, place = good[0]
+                away = distance(best.sketch.choices, sketches[place].choices)
+                found.append(_Match(task=other, related=other in relatives, distance=away, donors=good))
         return sorted(found, key=lambda match: (not match.related, match.distance, match.task))[:_DONOR_TASKS]
 
 

@@ -228,6 +228,39 @@ class TestFiles:
             bank.load(tmp_path)
         assert "1 families loaded; not in it: softmax; not in this run: dense" in caplog.text
 
+    def test_a_saved_family_is_known_by_its_members(self, tmp_path):
+        """Numbers are given anew in every run: a name says nothing of tasks that both have, but of other networks' it does."""
+        saved = ModelBank({"a": "conv 1", "b": "conv 1", "c": "conv 2", "d": "dense"}, XGBCostModel)
+        for number, key in enumerate("abcd"):
+            saved.update(key, *make_programs(20, seed=number))
+        saved.save(tmp_path)
+
+        again = ModelBank({"a": "conv 2", "b": "conv 2", "c": "conv 1", "x": "dense", "y": "other"}, XGBCostModel)
+        assert again.load_matching(tmp_path) == BankLoad(
+            loaded=("conv 1", "conv 2", "dense"), absent=("other",), unused=()
+        )
+        probe, _ = make_programs(9, seed=9)
+        assert again.predictions("a", probe)["family"].tolist() == saved.predictions("a", probe)["family"].tolist()
+        assert again.predictions("x", probe)["family"].tolist() == saved.predictions("d", probe)["family"].tolist()
+
+        mixed = ModelBank({"a": "conv 1", "c": "conv 1", "d": "conv 2"}, XGBCostModel)
+        found = mixed.load_matching(tmp_path)
+        assert (found.loaded, found.absent) == (("conv 2",), ("conv 1",)), "{d} was called dense"
+
+    def test_a_family_that_stays_keeps_its_loaded_model(self, tmp_path):
+        """Other families change around it, and so may its name."""
+        saved = trained_bank()
+        saved.save(tmp_path)
+        bank = ModelBank({"t-conv": "conv", "t-dense": "dense", "t-new": "dense2"}, XGBCostModel)
+        bank.load(tmp_path)
+        bank.regroup({"t-conv": "convolutions", "t-dense": "dense", "t-new": "dense"})
+        probe, _ = make_programs(9, seed=9)
+        assert (
+            bank.predictions("t-conv", probe)["family"].tolist()
+            == saved.predictions("t-conv", probe)["family"].tolist()
+        )
+        assert bank.predictions("t-new", probe).keys() == {"shared"}
+
     def test_empty_bank_survives_saving_and_loading(self, tmp_path):
         """A run without tasks has nothing to report."""
         make_bank().save(tmp_path / "bank")
@@ -258,10 +291,21 @@ class TestFiles:
         [
             ("{", "it is not JSON"),
             ("[]", "its header says it is not"),
-            (json.dumps({"format": "familyseer-model-bank", "version": 1}), r"of version 2; got 1\. Train anew"),
-            (json.dumps({"format": "familyseer-model-bank", "version": 2}), "must list families and measured tasks"),
+            (json.dumps({"format": "familyseer-model-bank", "version": 1}), r"of version 3; got 1\. Train anew"),
+            (json.dumps({"format": "familyseer-model-bank", "version": 3}), "must list families and measured tasks"),
             (
-                json.dumps({"format": "familyseer-model-bank", "version": 2, "families": {"a": 1}, "measured": []}),
+                json.dumps({"format": "familyseer-model-bank", "version": 3, "families": {"a": 1}, "measured": []}),
+                "is damaged: ",
+            ),
+            (
+                json.dumps(
+                    {
+                        "format": "familyseer-model-bank",
+                        "version": 3,
+                        "families": {"a": {"members": [], "scores": 1}},
+                        "measured": [],
+                    }
+                ),
                 "is damaged: running scores",
             ),
         ],

@@ -59,14 +59,24 @@ def test_either_evidence_serves(programs):
 
 
 def test_distance_by_hand():
-    """Alignment 0.4, and an interaction of 0.8 with row and column means of 0.675."""
-    given = evidence([0, 0, 1], accuracy=(0.8, 0.55, 0.75), alignment=(0.4, 0.1, 1.0))
+    """Alignment 0.4, and interactions of 0.2 and -0.1 around a mean of 0.6, whatever the effects of rows and columns."""
+    given = evidence([0, 0, 1, 1], accuracy=(0.8, 0.5, 0.75), alignment=(0.4, 0.1, 1.0))
+    given["X"] += np.add.outer([0.05, -0.02, 0.0, -0.03], [0.1, 0.0, -0.1, 0.0])
     found = FamilyClustering(accuracy_weight=2.0).fit(**given).distances_
 
-    interaction = 0.8 - 0.675 - 0.675 + (0.675 + 0.675 + 0.55) / 3
-    assert found[0, 1] == pytest.approx(1 - 0.4 - 2.0 * interaction)
+    assert found[0, 1] == pytest.approx(1 - 0.4 - 2.0 * 0.2)
+    assert found[0, 2] == pytest.approx(1 - 0.1 + 2.0 * 0.1)
     assert found.tolist() == found.T.tolist()
-    assert np.diag(found).tolist() == [0, 0, 0]
+    assert np.diag(found).tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 3])
+def test_three_tasks_or_fewer_have_no_interaction(tasks):
+    """One that is easy to rank, or whose model is good, explains all there is; alignment decides."""
+    given = evidence(list(range(tasks)), alignment=(0.4, 0.1, 1.0))
+    given["X"] = np.add.outer([0.1, 0.0, -0.1], [0.8, 0.6, 0.6])[:tasks, :tasks]
+    found = FamilyClustering().fit(**given).distances_
+    assert found == pytest.approx(np.where(np.eye(tasks, dtype=bool), 0, 0.9))
 
 
 def test_few_programs_give_cross_accuracy_less_weight():

@@ -14,6 +14,8 @@ from familyseer.families.guests import guest_labels, nearest
 from familyseer.families.learner import family_model
 from familyseer.families.memory import Memory
 from familyseer.families.partition import Partition
+from familyseer.measure import INVALID_COST
+from familyseer.metrics import pairwise_accuracy
 from familyseer.store import Store, StoredTask
 from familyseer.task import Task
 from familyseer.transfer import Donor, DonorPool, Sketch, Tile
@@ -88,6 +90,64 @@ def test_a_run_starts_from_what_another_stored(tmp_path):
     assert dict(fresh.best()) == {f"guest:{old.key}": (schedule,)}
     assert np.corrcoef(second.predict(new.key, others), -np.log(truth))[0, 1] > 0.5
     assert second.partition == Partition.from_labels({new.key: "dense"})
+
+
+def test_failed_programs_are_stored_too(tmp_path):
+    """A model has them as infinitely slow, a store as `INVALID_COST`; the task serves others all the same."""
+    (old, features, costs), (new, _, _), *_ = NETWORK
+    first = model_of([old])
+    first.update(old.key, features, np.where(np.arange(len(costs)) < 3, INVALID_COST, costs))
+    remembered(tmp_path, [old]).keep(first, DonorPool())
+
+    (stored,) = Store(tmp_path, target="llvm", engine="tvm").read()
+    assert stored.costs[:3].tolist() == [INVALID_COST] * 3
+    assert stored.costs[3:].tolist() == costs[3:].tolist()
+    assert [guest.key for guest in remembered(tmp_path, [new]).guests] == [f"guest:{old.key}"]
+
+
+def test_what_a_log_knows_comes_from_the_log(tmp_path):
+    """A run that was interrupted, and is resumed, does not learn its own measurements a second time from the store."""
+    (old, features, costs), (new, _, _), *_ = NETWORK
+    first = model_of([old])
+    first.update(old.key, features, costs)
+    remembered(tmp_path, [old]).keep(first, DonorPool())
+    store = Store(tmp_path, target="llvm", engine="tvm")
+    assert Memory(store, [old, new], measured={old.key}).guests == ()
+    assert [guest.key for guest in Memory(store, [old, new], measured={new.key}).guests] == [f"guest:{old.key}"]
+
+
+def test_a_wrong_store_costs_a_model_no_more_than_its_first_guesses(tmp_path, caplog):
+    """Latencies turned upside down: after three batches the model is that of a run that never heard of them."""
+    (old, features, costs), (new, others, truth), *_ = NETWORK
+    Store(tmp_path, target="llvm", engine="tvm").write(
+        [StoredTask(task=old, donors=(), features=features, costs=1 / costs)]
+    )
+    memory = remembered(tmp_path, [new])
+    misled, alone = model_of([new], guests=memory.guests), model_of([new])
+    memory.teach(misled, DonorPool())
+    assert pairwise_accuracy(truth, misled.predict(new.key, others)) < 0.4
+    for part in (slice(0, 16), slice(16, 32), slice(32, 48)):
+        assert "not listened to" not in caplog.text
+        for model in (misled, alone):
+            model.update(new.key, others[part], truth[part])
+    assert "ranks this run's programs worse than chance" in caplog.text
+    assert misled.predict(new.key, others).tolist() == alone.predict(new.key, others).tolist()
+    assert pairwise_accuracy(truth[48:], misled.predict(new.key, others[48:])) > 0.8
+
+
+def test_a_good_store_is_listened_to_for_the_whole_run(tmp_path, caplog):
+    """Real latencies of a relative: its programs stay."""
+    (old, features, costs), (new, others, truth), *_ = NETWORK
+    Store(tmp_path, target="llvm", engine="tvm").write(
+        [StoredTask(task=old, donors=(), features=features, costs=costs)]
+    )
+    memory = remembered(tmp_path, [new])
+    model = model_of([new], guests=memory.guests)
+    memory.teach(model, DonorPool())
+    for start in range(0, 64, 8):
+        model.update(new.key, others[start : start + 8], truth[start : start + 8])
+    assert len(model.learnt(f"guest:{old.key}")[1]) == len(costs)
+    assert "not listened to" not in caplog.text
 
 
 def test_a_task_is_its_own_guest(tmp_path):

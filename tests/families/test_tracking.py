@@ -139,7 +139,9 @@ def test_families_do_not_flap():
     """Two tasks whose distance swings around the threshold: with hysteresis they change at most once."""
     changes = {}
     for hysteresis in (0.0, 0.2):
-        tracker = track(make_network((2,)), clustering=FamilyClustering(hysteresis=hysteresis))
+        network = make_network((2,))
+        tracker = track(network, clustering=FamilyClustering(hysteresis=hysteresis))
+        observe(tracker, network)
         found = []
         for swing in (0.02, -0.02) * 3:
             aligned = np.array([[1.0, 0.2 + swing], [0.2 + swing, 1.0]])
@@ -155,6 +157,36 @@ def test_families_do_not_flap():
 
     assert changes[0.0] >= 4
     assert changes[0.2] <= 1
+
+
+def test_a_task_that_waits_for_its_first_decision_is_in_no_family():
+    """Before cross-accuracy has placed tasks, the label that they share does not draw them together."""
+    for distance, joined in [(0.78, True), (0.82, False)]:
+        network = make_network((2,))
+        tracker = track(network)
+        observe(tracker, network[:1])
+        known = Evidence(
+            keys=tracker.accuracy.keys,
+            accuracy=np.full((2, 2), 0.8),
+            alignment=np.array([[1.0, 1 - distance], [1 - distance, 1.0]]),
+            programs=np.array([64, 64]),
+        )
+        tracker.evidence = lambda known=known: known
+        tracker.decide()
+        assert (len(tracker.partition.families) == 1) is joined
+
+
+def test_a_resumed_tracker_knows_who_was_placed():
+    """Decisions of the past are skipped, and count all the same: hysteresis is as it was."""
+    network = make_network((3, 3))
+    live, resumed = track(network), track(network)
+    observe(live, network)
+    for task, features, costs in network:
+        if resumed.learn(task.key, features, costs):
+            resumed.skip()
+    resumed.adopt(live.partition)
+    assert [resumed._present(task.key) for task, _, _ in network] == [live._present(task.key) for task, _, _ in network]
+    assert resumed.decide() is None
 
 
 def test_nothing_known_changes_nothing():

@@ -9,17 +9,21 @@ from tvm import te
 
 from familyseer.cost_model import ModelBank, RandomCostModel, XGBCostModel
 from familyseer.errors import InvalidInputError, UnsupportedError
+from familyseer.families.keys import PolicyName
+from familyseer.ledger import Ledger
 from familyseer.measure import MeasureErrorNo, MeasureResult
 from familyseer.meta_schedule.family_policy import FamilySketchPolicy
+from familyseer.meta_schedule.knowledge import Knowledge
 from familyseer.meta_schedule.measure_record import MeasureInput, State
 from familyseer.meta_schedule.measurer import ProgramMeasurer
+from familyseer.meta_schedule.policies import make_policies
 from familyseer.meta_schedule.search_params import SearchParams
 from familyseer.meta_schedule.search_policy import PreloadMeasuredStates, SketchPolicy
 from familyseer.meta_schedule.search_task import SearchTask
-from familyseer.meta_schedule.seeds import NoSeeds
+from familyseer.meta_schedule.seeds import SeedSource
 from familyseer.meta_schedule.space import Evolution, ScheduleSpace, extract_features, module_hash
 from familyseer.meta_schedule.traces import trace_json
-from familyseer.meta_schedule.transfer import TransferSeeds, sketch_of, with_choices
+from familyseer.meta_schedule.transfer import OwnSeeds, TransferSeeds, sketch_of, with_choices
 from familyseer.records import MeasureRecord, canonical_json
 from familyseer.transfer import neighbours
 from familyseer.transfer.choices import inner_tile
@@ -178,7 +182,7 @@ def test_seeds_join_the_population(task):
     """A source is asked for traces of the task's sketches; those that TVM refuses are left out."""
     asked = []
 
-    class Source(NoSeeds):
+    class Source(SeedSource):
         def seeds_for(self, task, sketches, count, rng):
             asked.append(count)
             choices = sketch_of(sketches[0]).choices
@@ -201,7 +205,7 @@ def test_a_round_measures_the_seeds_that_the_model_likes_best(task):
     """Where programs evolve: half of the first round of a task, an eighth of later ones."""
     model = trained_model(task)
 
-    class Source(NoSeeds):
+    class Source(SeedSource):
         def seeds_for(self, task, sketches, count, rng):
             return [with_choices(sketches[0], chosen) for chosen in neighbours(sketch_of(sketches[0]).choices)][:8]
 
@@ -226,7 +230,7 @@ def test_a_search_among_choices_needs_no_evolution(task, monkeypatch):
     for count in (8, 32):
         policy.continue_search_one_round(count, measurer)
     assert len(measurer.measured) == len(set(measurer.measured)) == 64
-    assert sampled == [16, 64]
+    assert sampled == [16, 64, 64], "to choose from, and once more for the share of 32 that is drawn at random"
 
 
 def test_without_experience_relatives_schedules_and_random_ones_are_ranked(task, monkeypatch):
@@ -234,7 +238,7 @@ def test_without_experience_relatives_schedules_and_random_ones_are_ranked(task,
     monkeypatch.setattr(ScheduleSpace, "evolve", lambda *args: pytest.fail("programs were evolved"))
     asked = []
 
-    class Source(NoSeeds):
+    class Source(SeedSource):
         def seeds_for(self, task, sketches, count, rng):
             asked.append(count)
             return [with_choices(sketches[0], chosen) for chosen in neighbours(sketch_of(sketches[0]).choices)][:8]
@@ -249,8 +253,83 @@ def test_without_experience_relatives_schedules_and_random_ones_are_ranked(task,
     assert asked == [0, 16]
     assert len(set(picked)) == 8
     assert len(liked & set(picked)) >= 4  # no more than two with one inner tile
-    alone = FamilySketchPolicy(task, trained_model(task), seeds=NoSeeds(), params=QUICK)
-    assert len({module_hash(schedule) for schedule in alone.propose(8)}) == 8
+
+
+def test_without_transfer_a_task_searches_with_its_own_experience(task, monkeypatch):
+    """The switch takes relatives' schedules away, not the search among choices; it is what a policy by itself does."""
+    monkeypatch.setattr(ScheduleSpace, "evolve", lambda *args: pytest.fail("programs were evolved"))
+    relative = SearchTask(func=matmul(64, 32, 96), target=TARGET)
+    seeds, sketches = (
+        OwnSeeds(),
+        [canonical_json(trace_json(s)) for s in ScheduleSpace(task.mod, TARGET, seed=0).sketches],
+    )
+    bank = ModelBank({t.task.key: "dense" for t in (task, relative)}, XGBCostModel)
+    of_relative = FamilySketchPolicy(relative, bank, seeds=seeds, params=QUICK)
+    of_relative.continue_search_one_round(24, PretendMeasurer())
+    rng, options = np.random.default_rng(0), {"share": 0.25, "build_weight": 0.0}
+    assert not seeds.proposals(task.task, sketches, 8, **options, rng=rng)
+    assert not seeds.seeds_for(task.task, sketches, 8, rng)
+
+    FamilySketchPolicy(task, bank, seeds=seeds, params=QUICK).continue_search_one_round(16, PretendMeasurer())
+    assert len(seeds.proposals(task.task, sketches, 8, **options, rng=rng)) == 8
+
+
+def test_siblings_draw_other_numbers(task):
+    """One seed for the run, and every task and round draws its own."""
+    sibling = SearchTask(func=matmul(64, 32, 96), target=TARGET)
+    policies = [FamilySketchPolicy(t, RandomCostModel(), seed=s) for t, s in [(task, 0), (sibling, 0), (task, 1)]]
+    draws = [policy._rng().random() for policy in policies]
+    policies[0].round = 1
+    draws.append(policies[0]._rng().random())
+    assert len(set(draws)) == 4
+
+
+def test_a_share_of_a_round_is_random(task):
+    """`eps_greedy` of 0.75: two of eight are those that the model likes best."""
+
+    class Source(SeedSource):
+        def seeds_for(self, task, sketches, count, rng):
+            return [with_choices(sketches[0], chosen) for chosen in neighbours(sketch_of(sketches[0]).choices)][:16]
+
+    policy = FamilySketchPolicy(task, trained_model(task), seeds=Source(), params={"eps_greedy": 0.75})
+    texts = [canonical_json(trace_json(sketch)) for sketch in policy._space(8).sketches]
+    liked = {module_hash(seed) for seed in policy._space(8).finish(Source().seeds_for(None, texts, 0, None))}
+    policy._acquisition = lambda features: np.arange(len(features), 0, -1.0)  # the first candidates: the seeds
+    picked = [module_hash(schedule) for schedule in policy.propose(8)]
+    assert len(set(picked)) == 8
+    assert [identity in liked for identity in picked[:2]] == [True, True]
+    assert sum(identity in liked for identity in picked[2:]) <= 1
+
+
+def test_parameters_of_an_evolution_that_is_not_held_are_told(task, caplog):
+    """Once for a run, by name; where programs evolve they count."""
+    for params, told in [({"evolutionary_search_num_iters": 2}, True), ({"eps_greedy": 0.2}, False), (None, False)]:
+        for name, expected in [("sketch.xgb.family_op", told), ("sketch.xgb", False)]:
+            caplog.clear()
+            knowledge = Knowledge(ModelBank({task.task.key: "dense"}, XGBCostModel))
+            make_policies(
+                PolicyName.parse(name),
+                [task],
+                [task.task],
+                knowledge,
+                params=params,
+                seed=0,
+                verbose=0,
+                ledger=Ledger(),
+            )
+            assert ("evolutionary_search_num_iters mean nothing" in caplog.text) is expected
+    assert SearchParams.parse({"evolutionary_search_num_iters": 2, "choice_search": False}).idle() == ()
+
+
+class Backwards(PretendMeasurer):
+    """Candidates end in another order than that in which they were asked for, as builds side by side do."""
+
+    def measure(self, requests, on_result=None):
+        """Report the last one first."""
+        results = super().measure(requests)
+        for position in reversed(range(len(results))):
+            on_result(position, results[position])
+        return results
 
 
 @pytest.mark.parametrize("choice_search", [False, True])
@@ -265,14 +344,19 @@ def test_a_resumed_family_proposes_what_the_interrupted_one_would_have(task, cho
         params = {**QUICK, "choice_search": choice_search}
         return bank, [FamilySketchPolicy(t, bank, seeds=seeds, params=params) for t in members]
 
-    _, policies = family()
+    bank, policies = family()
     rounds = []
     for turn in (0, 1, 0, 1, 1):
-        inputs, results = policies[turn].continue_search_one_round(8, PretendMeasurer())
-        rounds.append((turn, recorded(policies[turn], inputs, results)))
-    bank, resumed = family()
-    bank.update_many([batch for turn, records in rounds for batch in resumed[turn].recall(records)])
+        log = []
+        measurer = Backwards([lambda policy, inputs, results, log=log: log.append((inputs[0], results[0]))])
+        policies[turn].continue_search_one_round(8, measurer)
+        rounds.append((turn, recorded(policies[turn], *zip(*log, strict=True))))
+    restored, resumed = family()
+    restored.update_many([batch for turn, records in rounds for batch in resumed[turn].recall(records)])
+    probe = resumed[0]._features(resumed[0]._space(8).sample(16))
 
+    for key in (member.task.key for member in members):
+        assert restored.predict(key, probe).tolist() == bank.predict(key, probe).tolist()
     for before, after in zip(policies, resumed, strict=True):
         expected = [module_hash(schedule) for schedule in before.propose(8)]
         assert [module_hash(schedule) for schedule in after.propose(8)] == expected

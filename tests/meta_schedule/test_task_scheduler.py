@@ -225,6 +225,44 @@ def test_models_are_kept_between_runs(tmp_path):
     assert scheduler.model.is_trained(scheduler.tasks[0].workload_key)
 
 
+def test_a_log_is_not_learnt_a_second_time_through_the_model_file(tmp_path):
+    """Both name the same run: models and scores are as if there were the log alone."""
+    log, bank = tmp_path / "log.json", tmp_path / "bank"
+    tune(32, log, load_model_file=bank)
+    alone, _ = tune(32, log)
+    both, _ = tune(32, log, load_model_file=bank)
+    policy = alone.search_policies[0]
+    probe = policy._features(policy._space(8).sample(12))
+
+    for task in alone.described:
+        assert both.model.confidence(task.key) == alone.model.confidence(task.key)
+        said, expected = (run.model.predictions(task.key, probe) for run in (both, alone))
+        assert {name: scores.tolist() for name, scores in said.items()} == {
+            name: scores.tolist() for name, scores in expected.items()
+        }
+
+
+def test_a_model_that_cannot_be_saved_ends_no_run(tmp_path, caplog):
+    """The log has all of it, and the summary is given."""
+    (tmp_path / "file").write_text("in the way")
+    _, summary = tune(8, tmp_path / "log.json", load_model_file=tmp_path / "file" / "bank")
+    assert summary.trials == 8
+    assert "Not all that was learnt is kept for later runs" in caplog.text
+
+
+def test_another_policy_s_log_teaches_and_vouches_for_nobody(tmp_path):
+    """Its families were others: the shared model keeps its scores, and families are decided of all that was measured."""
+    log = tmp_path / "log.json"
+    tune(64, log, "sketch.xgb.family_ind")
+    with_families = {name for record in RecordLog(log).read().records for name in record.predicted}
+    assert with_families == {"shared", "family"}
+    scheduler, _ = tune(64, log)
+    for label in scheduler.partition.names:
+        confidence = scheduler.model.family_confidence(label)
+        assert confidence["family"].batches == 0
+        assert confidence["shared"].batches > 0
+
+
 def test_the_next_network_starts_from_the_store(tmp_path):
     """Its first round is ranked by what relatives of another run taught, and its relatives' schedules are tried."""
     store = tmp_path / "store"
@@ -273,7 +311,7 @@ def test_a_store_that_is_lost_while_tuning_loses_no_measurement(tmp_path, caplog
     shutil.rmtree(store)
     store.write_text("a file in its place")
     assert scheduler.tune(options(8, log), "sketch.xgb.family_op", QUICK).trials == 8
-    assert "Nothing was stored, but the log has all of it" in caplog.text
+    assert "Not all that was learnt is kept for later runs, but the log has all of it" in caplog.text
     assert len(digests(log)) == 8
 
 

@@ -10,10 +10,9 @@ from tvm import te, topi
 
 from familyseer.measure import MeasureErrorNo, MeasureResult
 from familyseer.meta_schedule.search_task import SearchTask
-from familyseer.meta_schedule.seeds import NoSeeds
 from familyseer.meta_schedule.space import Evolution, ScheduleSpace, module_hash
 from familyseer.meta_schedule.traces import trace_json
-from familyseer.meta_schedule.transfer import TransferSeeds, sketch_of, with_choices
+from familyseer.meta_schedule.transfer import OwnSeeds, TransferSeeds, sketch_of, with_choices
 from familyseer.records import canonical_json
 from familyseer.transfer import Option, Tile
 
@@ -86,13 +85,13 @@ def test_what_takes_long_to_compile_is_known():
     seeds, traces = TransferSeeds(lambda key: ()), texts(space_of(task).sample(20))
     timeout = MeasureResult(error_no=MeasureErrorNo.BUILD_TIMEOUT, error_msg="too long", build_seconds=0.5)
     seeds.learn(task.task, traces[:15], [timeout] * 15)
-    assert seeds.efforts(traces) == [0.0] * 20
+    assert seeds.efforts(task.task, traces) == [0.0] * 20
 
     seeds.learn(task.task, traces[15:], [MeasureResult(costs=(1.0,), build_seconds=0.5)] * 5)
 
-    assert seeds.efforts(texts(space_of(other).sample(4))) == pytest.approx([np.log(2)] * 4)
+    assert seeds.efforts(other.task, texts(space_of(other).sample(4))) == pytest.approx([np.log(2)] * 4)
     assert list(seeds.pool.best()) == [task.task.key], "schedules that failed are no donors"
-    assert NoSeeds().efforts(traces) == [0.0] * 20
+    assert OwnSeeds().efforts(task.task, traces) == [0.0] * 20
 
 
 def test_a_task_of_another_structure_gets_nothing():

@@ -62,6 +62,18 @@ def test_a_sketch_that_only_looks_alike_is_no_donor():
     assert seeds(pool, [sketch(64, 1)], 4) == []
 
 
+def test_a_donor_whose_best_does_not_fit_gives_its_next():
+    """The best schedule of a task may be of a sketch that others lack."""
+    pool = DonorPool()
+    strange = Sketch(("rfactor",), (Tile((2, 2, 2)), Option(0, 3)))
+    pool.add("near", [Donor(1.0, strange), Donor(1.2, sketch(32, 2))])
+    pool.add("slow", [Donor(1.0, strange), Donor(1.6, sketch(32, 2))])
+
+    found = seeds(pool, [sketch(64, 1)], 1)
+    assert found == [Seed(0, (Tile((32, 2)), Option(0, 3)), "near")]
+    assert {seed.donor for seed in seeds(pool, [sketch(64, 1)], 8)} == {"near"}, "too slow beside its task's best"
+
+
 def test_the_sketch_that_is_treated_most_alike_is_taken():
     """Among own sketches with the same choices open, that whose form is nearest to the donor's."""
     pool = DonorPool()
