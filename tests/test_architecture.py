@@ -202,6 +202,17 @@ def test_exports_are_sorted_and_there(module):
 METHOD = sorted(module for module in TREES if RANKS.get(unit(module), -1) < RANKS["meta_schedule"])
 
 
+def test_importing_leaves_numpy_s_random_state_alone():
+    """A script's own draws are the same with and without the import."""
+    code = (
+        "import numpy; numpy.random.seed(7); before = numpy.random.get_state()[1].tolist();"
+        f"import {', '.join(METHOD)}; from familyseer import auto_scheduler;"
+        "print(numpy.random.get_state()[1].tolist() == before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
+    assert done.stdout.strip() == "True"
+
+
 @pytest.mark.parametrize("modules", [["familyseer"], METHOD], ids=["package", "method"])
 def test_importing_loads_neither_tvm_nor_xgboost(modules):
     """A fresh process that imports the package, or all of the method, has not loaded the heavy libraries."""

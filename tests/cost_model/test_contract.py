@@ -267,7 +267,9 @@ class TestEveryBoostedModel:
         for order in (["conv", "dense"], ["dense", "conv"]):
             model = make_model(min_samples=80)
             for key in order:
+                assert not model.is_trained("conv")
                 model.update(key, *make_programs(40, seed=len(key)))
+            assert model.is_trained("conv"), "80 of 80"
             scores.append(model.predict("conv", make_programs(30, seed=1)[0]).tolist())
 
         assert scores[0] == scores[1]

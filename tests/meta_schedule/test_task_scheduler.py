@@ -86,6 +86,16 @@ def test_the_script_of_the_rfc_runs(tmp_path, monkeypatch, capsys):
     )
 
 
+def test_defaults_are_those_of_tvm(tmp_path, monkeypatch, capsys):
+    """No weights, no callbacks, no log: a table of the tasks, and the latency in a file beside the script."""
+    monkeypatch.chdir(tmp_path)
+    runner = auto_scheduler.LocalRunner(number=1, min_repeat_ms=0)
+    summary = auto_scheduler.TaskScheduler(tasks()).tune(auto_scheduler.TuningOptions(4, runner=runner, finalists=0))
+    assert summary.trials == 4
+    assert "Latency" in capsys.readouterr().out
+    assert (tmp_path / "total_latency.tsv").read_text().count("\n") == 2
+
+
 def test_the_example_runs(tmp_path, monkeypatch, capsys):
     """The file that the other engine's tests run, too."""
     monkeypatch.chdir(tmp_path)
