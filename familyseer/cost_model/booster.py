@@ -247,7 +247,9 @@ class BoosterModel(CostModel):
         features = FeatureSet.concat([part for part, _, _ in selection])
         throughput = np.concatenate([relative_throughput(costs, best) for _, costs, best in selection])
         boosting = self._boosting(TrainingSet(features=features, throughput=throughput))
-        boosting = replace(boosting, members=members or boosting.members, rounds=rounds or boosting.rounds)
+        boosting = replace(
+            boosting, members=members or boosting.members, rounds=_enough(rounds or boosting.rounds, len(features))
+        )
         # xgboost lets go of Python's lock; a booster each is faster than all threads on one, and as repeatable.
         with ThreadPoolExecutor(min(boosting.members, os.cpu_count() or 1)) as pool:
             self._boosters = tuple(pool.map(lambda member: self._boost(boosting, member), range(boosting.members)))
@@ -276,6 +278,19 @@ class BoosterModel(CostModel):
     @abstractmethod
     def _score(self, features: FeatureSet, evaluate: Evaluate) -> Floats:
         """Return scores (n,) of programs that all have stores."""
+
+
+def _enough(rounds: int, programs: int) -> int:
+    """Return how many trees to grow: all `rounds` from four programs per tree on, and not less than two fifths of them.
+
+    More trees rank the programs of a search's next round no better, and cost as much time as there are trees.
+
+    Examples
+    --------
+    >>> [_enough(160, programs) for programs in (16, 300, 2000)]
+    [64, 75, 160]
+    """
+    return min(rounds, max(2 * rounds // 5, programs // 4, 1))
 
 
 def _boost(boosting: Boosting, settings: dict[str, Any], prior: Any) -> Any:

@@ -34,7 +34,7 @@ class XGBCostModel(BoosterModel):
         A program weighs ``1 + top_weight · best/this``, so that the fastest, among which a search moves, count more.
         0, 1 and 3 differ by less than the random splits do.
     rounds
-        Number of trees of each booster.
+        Number of trees of each booster; down to two fifths of it where there are few programs.
     members
         Number of boosters.
     optimism
