@@ -20,7 +20,18 @@ from typing import Any
 import numpy as np
 
 from benchmarks.command import exit_status
-from benchmarks.curves import SLACKS, Point, at_seconds, at_trials, curve, first_within, ratio, step, timed_latencies
+from benchmarks.curves import (
+    SLACKS,
+    Point,
+    at_seconds,
+    at_trials,
+    curve,
+    first_within,
+    ratio,
+    step,
+    timed_latencies,
+    untuned_latencies,
+)
 from benchmarks.search.contestants import BASELINE
 from benchmarks.search.document import is_timed, load, machine_of
 from familyseer.errors import InvalidInputError
@@ -84,9 +95,10 @@ def curves_of(blocks: Sequence[Mapping[str, Any]]) -> Curves:
     curves: Curves = {name: [] for name in blocks[0]["runs"]}
     for block in blocks:
         latencies = timed_latencies(block["schedules"])
+        untuned = untuned_latencies(block["schedules"], [task["name"] for task in block["tasks"]])
         weights = [task["weight"] for task in block["tasks"]]
         for name, rounds in block["runs"].items():
-            curves[name].append(curve(rounds, weights, latencies))
+            curves[name].append(curve(rounds, weights, latencies, untuned))
     return curves
 
 
