@@ -6,12 +6,14 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from datetime import datetime, timezone
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import psutil
 
-__all__ = ["describe"]
+__all__ = ["commit", "describe", "today"]
 
 
 def describe() -> dict[str, Any]:
@@ -23,7 +25,7 @@ def describe() -> dict[str, Any]:
         "cores": psutil.cpu_count(logical=False),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("apache-tvm", "apache-tvm-ffi", "xgboost", "numpy")},
-        "commit": _commit(),
+        "commit": commit(),
         "command": " ".join(["python -m", *_command()]),
     }
 
@@ -33,6 +35,23 @@ def _command() -> list[str]:
     return [spec.name.removesuffix(".__main__") if spec else "?", *sys.argv[1:]]
 
 
-def _commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
+def commit(root: Path = Path(__file__).parent.parent) -> str:
+    """Return the commit of the repository at `root`, with ``-dirty`` where its code was changed since."""
+    name = _git(root, "rev-parse", "--short", "HEAD")
+    if not name:
+        return "unknown"
+    changes = _git(root, "status", "--porcelain", "--", "familyseer", "benchmarks", ":(exclude)benchmarks/results")
+    return f"{name}-dirty" if changes else name
+
+
+def today() -> str:
+    """Return the date, as 2026-01-31, UTC."""
+    return datetime.now(timezone.utc).date().isoformat()
+
+
+def _git(root: Path, *arguments: str) -> str:
+    try:
+        found = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # no git
+        return ""
+    return found.stdout.strip()
