@@ -6,6 +6,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Any
 
 import psutil
 
-__all__ = ["commit", "describe", "today"]
+__all__ = ["commit", "describe", "machine_of", "today"]
+
+_COMPARED = ("cpu", "cores", "python", "versions")
 
 
 def describe() -> dict[str, Any]:
@@ -28,6 +31,11 @@ def describe() -> dict[str, Any]:
         "commit": commit(),
         "command": " ".join(["python -m", *_command()]),
     }
+
+
+def machine_of(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return, of what `describe` returned, that which must be equal for measurements to be compared."""
+    return {name: described.get(name) for name in _COMPARED}
 
 
 def _command() -> list[str]:

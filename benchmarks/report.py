@@ -33,8 +33,9 @@ from benchmarks.curves import (
     timed_latencies,
     untuned_latencies,
 )
+from benchmarks.machine import machine_of
 from benchmarks.search.contestants import BASELINE
-from benchmarks.search.document import commands_of, is_timed, load, machine_of
+from benchmarks.search.document import commands_of, is_timed, load
 from familyseer.errors import InvalidInputError
 from familyseer.ledger import PHASES
 from familyseer.report.figures import pyplot, save_figure
@@ -60,16 +61,17 @@ def _trials(point: Point) -> float:
 def check(documents: Sequence[Mapping[str, Any]], paths: Sequence[Path], against: Sequence[str]) -> None:
     """Refuse results, read from `paths`, that do not belong together or lack a baseline."""
     for path, document in zip(paths, documents, strict=True):
-        if machine_of(document) != machine_of(documents[0]):
+        theirs, first = (machine_of(d["machine"]) for d in (document, documents[0]))
+        if theirs != first:
             raise InvalidInputError(
-                f"results must all be of one machine and the same versions; {path} is of {machine_of(document)}, "
-                f"{paths[0]} of {machine_of(documents[0])}. Report them apart."
+                f"results must all be of one machine and the same versions; {path} is of {theirs}, {paths[0]} of {first}. "
+                "Report them apart."
             )
         for name in _SETTINGS:
-            here, first = document["settings"].get(name), documents[0]["settings"].get(name)
-            if here != first:
+            here, there = document["settings"].get(name), documents[0]["settings"].get(name)
+            if here != there:
                 raise InvalidInputError(
-                    f"results must all be of the same settings; {name} is {here!r} in {path} and {first!r} in {paths[0]}. "
+                    f"results must all be of the same settings; {name} is {here!r} in {path} and {there!r} in {paths[0]}. "
                     "Report them apart."
                 )
         for block in document["blocks"]:

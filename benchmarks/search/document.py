@@ -8,20 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import machine_of
 from familyseer.errors import InvalidInputError
 from familyseer.files import write_atomically
 
-__all__ = ["FORMAT", "commands_of", "is_timed", "load", "machine_of", "resume", "write"]
+__all__ = ["FORMAT", "commands_of", "is_timed", "load", "resume", "write"]
 
 FORMAT = "familyseer-search-benchmark"
 _VERSION = 1
-_MACHINE = ("cpu", "cores", "python", "versions")
 _BLOCK = ("network", "batch", "seed", "trials", "tasks", "runs", "schedules")
-
-
-def machine_of(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what must be equal for results to be compared."""
-    return {name: document["machine"].get(name) for name in _MACHINE}
 
 
 def write(path: Path, document: Mapping[str, Any]) -> None:
@@ -51,7 +46,7 @@ def _is_whole(document: Mapping[str, Any]) -> bool:
     return (
         isinstance(machine, dict)
         and all(isinstance(machine.get(name), str) for name in ("commit", "command"))
-        and all(name in machine for name in _MACHINE)
+        and all(name in machine for name in machine_of(machine))
         and isinstance(settings, dict)
         and isinstance(blocks, list)
         and all(isinstance(block, dict) and all(name in block for name in _BLOCK) for block in blocks)
@@ -79,7 +74,7 @@ def resume(path: Path, machine: Mapping[str, Any], settings: Mapping[str, Any]) 
     if not path.exists():
         return fresh
     document = load(path)
-    _require_equal(path, "machine", machine_of(document), machine_of(fresh))
+    _require_equal(path, "machine", machine_of(document["machine"]), machine_of(machine))
     _require_equal(path, "settings", document["settings"], json.loads(json.dumps(settings)))
     commits = document["machine"]["commit"].split(", ")
     if machine["commit"] not in commits:
