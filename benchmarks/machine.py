@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-__all__ = ["commit", "describe", "machine_of", "today"]
+__all__ = ["command", "commit", "describe", "machine_of", "today"]
 
 _COMPARED = ("cpu", "cores", "python", "versions")
 
@@ -29,7 +29,7 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("apache-tvm", "apache-tvm-ffi", "xgboost", "numpy")},
         "commit": commit(),
-        "command": " ".join(["python -m", *_command()]),
+        "command": command(),
     }
 
 
@@ -38,9 +38,10 @@ def machine_of(described: Mapping[str, Any]) -> dict[str, Any]:
     return {name: described.get(name) for name in _COMPARED}
 
 
-def _command() -> list[str]:
+def command() -> str:
+    """Return the command line that this process was started with."""
     spec = sys.modules["__main__"].__spec__
-    return [spec.name.removesuffix(".__main__") if spec else "?", *sys.argv[1:]]
+    return " ".join(["python -m", spec.name.removesuffix(".__main__") if spec else "?", *sys.argv[1:]])
 
 
 def commit(root: Path = Path(__file__).parent.parent) -> str:
