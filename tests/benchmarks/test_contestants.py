@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from dataclasses import replace
 from math import prod
 from unittest.mock import Mock
 
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tvm import te, topi
 
-from benchmarks.search import contestants, diffusion, published, stock
+from benchmarks.search import contestants, diffusion, ours, published, stock
 from benchmarks.search.child import Reporter
 from benchmarks.search.diffusion import (
     _Cluster,
@@ -32,11 +34,13 @@ from benchmarks.search.published import core_family
 from benchmarks.search.stock import phase_seconds
 from familyseer.auto_scheduler import SearchTask
 from familyseer.errors import InvalidInputError
+from familyseer.families.keys import PolicyName
 from familyseer.meta_schedule.seeds import SeedSource
 from familyseer.meta_schedule.space import Evolution, ScheduleSpace, module_hash
 from familyseer.meta_schedule.traces import trace_json
 from familyseer.meta_schedule.transfer import sketch_of
 from familyseer.records import canonical_json
+from familyseer.task import Task
 from tests.meta_schedule.measuring import TARGET
 
 FACTORS = st.lists(st.integers(1, 16), min_size=2, max_size=4)
@@ -246,6 +250,49 @@ def test_unknown_names_are_refused(name):
     """The message says what there is."""
     with pytest.raises(InvalidInputError, match=r"must be one of|nothing to change"):
         contestants.check(name)
+
+
+@pytest.mark.parametrize("flag", ["random_families", "first_families"])
+def test_a_store_that_could_teach_nobody_is_refused(flag):
+    """Families that are fixed have no guests."""
+    with pytest.raises(InvalidInputError, match=f"{flag} has none that could learn from it"):
+        contestants.check(f"sketch.xgb.family_op:warm_store+{flag}")
+
+
+def test_a_large_population_is_one_of_programs():
+    """A search among choices has no population."""
+    name = "sketch.xgb.family_op"
+    params = {flag: ours._settings(work(seed=0), Mock(), name, frozenset({flag}))[1] for flag in ours.FLAGS}
+    assert params["large_population"] == {"evolutionary_search_population": 512, "choice_search": False}
+    assert params["program_search"] == {"choice_search": False}
+    assert params["pack_sum"] == {}
+
+
+def test_small_rounds_need_no_prior_where_a_guest_was_tuned():
+    """The store's tasks stand for the priors of their families, as they do without the flag."""
+    relative, light, heavy = (described(key, flops) for key, flops in [("guest", 1.0), ("light", 1.0), ("heavy", 9.0)])
+    scheduler, _ = ours._scheduler(work(seed=0), Mock(), frozenset({"small_rounds"}), None)
+    scheduler.described = (light, replace(light, key="light2"), heavy)
+    order = scheduler._make_strategy(PolicyName.parse("sketch.xgb.family_op"))._order
+    scheduler._knowledge = Mock(guests=(relative,))
+    warm = scheduler._make_strategy(PolicyName.parse("sketch.xgb.family_op"))._order
+    assert order[0] == "light"
+    assert warm == ("heavy", "light", "light2")
+
+
+def test_a_model_flag_keeps_the_account_of_what_families_take():
+    """As without the flag: ``families`` in the report is comparable."""
+    scheduler, _ = ours._scheduler(work(seed=0), Mock(), frozenset({"no_optimism"}), None)
+    scheduler._round = ("key", 0)
+    model = scheduler._make_model(PolicyName.parse("sketch.xgb.family_accuracy"), True, ())
+    with model._phase():
+        time.sleep(0.01)
+    assert scheduler.ledger.snapshot().phase_seconds("families") >= 0.01
+
+
+def described(key, flops):
+    """Return what is known of a task; heavy ones are of an operator of their own."""
+    return Task(key=key, name=key, operator="conv2d" if flops > 1 else "dense", structure="s", flops=flops)
 
 
 @pytest.mark.parametrize(("name", "size"), [("alexnet", "small"), ("resnet18", "huge")])
