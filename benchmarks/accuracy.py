@@ -33,11 +33,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
 
-from benchmarks.command import exit_status
+from benchmarks.command import exit_status, require_file
 from benchmarks.families import Gathered, found_map, gather
-from benchmarks.machine import describe
+from benchmarks.machine import describe, machine_of
 from benchmarks.ranking import ranking_metrics
-from benchmarks.table import RANDOM_PROGRAMS, MeasuredTask, load_table, save_table
+from benchmarks.table import RANDOM_PROGRAMS, MeasuredTask, load_origin, load_table, save_table
 from familyseer.cost_model import CostModel, XGBCostModel
 from familyseer.errors import InvalidInputError
 from familyseer.ledger import whole_number
@@ -52,7 +52,13 @@ Labels = list[str]
 
 
 def collect(network: str, target: str, programs: int, path: Path, *, size: str = "small") -> None:
-    """Measure random programs of every task of a network that `path` does not have yet."""
+    """Measure random programs of every task of a network that `path` does not have yet.
+
+    Raises
+    ------
+    InvalidInputError
+        `path` lacks tasks, and what it has is of another machine or network, or does not say.
+    """
     from benchmarks.search.job import Job, prepare
     from familyseer import auto_scheduler
     from familyseer.meta_schedule.search_policy import measure_request
@@ -61,6 +67,9 @@ def collect(network: str, target: str, programs: int, path: Path, *, size: str =
     work = prepare(Job(network=network, size=size, target=target, trials=1))
     found = load_table(path) if path.exists() else []
     have = {measured.task.name for measured in found}
+    origin = {"machine": machine_of(describe()), "network": network, "size": size, "target": target}
+    if found and not {task.desc for task in work.tasks} <= have:
+        _require_same(path, load_origin(path), origin)
     runner = auto_scheduler.LocalRunner(number=3, repeat=1, min_repeat_ms=30)
     with auto_scheduler.ProgramMeasurer(auto_scheduler.LocalBuilder(), runner, verbose=0) as measurer:
         for task, weight in zip(work.tasks, work.weights, strict=True):
@@ -79,8 +88,20 @@ def collect(network: str, target: str, programs: int, path: Path, *, size: str =
                     rounds=np.zeros(len(results), dtype=np.int64),
                 )
             )
-            save_table(path, found)
+            save_table(path, found, origin)
             print(f"{len(found)}/{len(work.tasks)} {task.desc}: {len(schedules)} programs", flush=True)
+
+
+def _require_same(path: Path, theirs: Mapping[str, Any] | None, ours: Mapping[str, Any]) -> None:
+    """Refuse to go on with a table of another origin."""
+    differing = [name for name in ours if (theirs or {}).get(name) != ours[name]]
+    if differing:
+        name = differing[0]
+        there = "unknown" if theirs is None else repr(theirs.get(name))
+        raise InvalidInputError(
+            f"{path} lacks tasks and must be of this machine and network to be gone on with; {name} is {there} there and "
+            f"{ours[name]!r} here. Give --table a new file."
+        )
 
 
 def split(tasks: Sequence[MeasuredTask], seed: int) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
@@ -172,18 +193,26 @@ def _means(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def show(result: Mapping[str, Any]) -> str:
     """Return the figures as Markdown: means over the tasks, ± the deviation over the seeds."""
     seeds = result["seeds"]
-    parts = []
+    parts, kinds = [_measured_where(result)], list(FAMILIES)
+    if all(_alike(seed["families"]["hash"], seed["families"]["operator"]) for seed in seeds):
+        kinds.remove("hash")
+        parts.append(
+            "Families by structure (hash) are those by operator in this table: they have no rows of their own."
+        )
+    shown = {"shared", *(f"{model}, {kind}" for model in ("family", "shared + family") for kind in kinds)}
     for question, models in seeds[0]["metrics"].items():
         names = list(next(iter(models.values())))
         rows = [f"| {question} | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
         for model in models:
+            if model not in shown:
+                continue
             cells = []
             for name in names:
                 values = [seed["metrics"][question][model][name] for seed in seeds]
                 cells.append(f"{mean(values):.3f} ± {pstdev(values):.3f}")
             rows.append(f"| {model} | {' | '.join(cells)} |")
         parts.append("\n".join(rows))
-    agreement = {kind: [seed["adjusted_rand_index"][kind] for seed in seeds] for kind in FAMILIES}
+    agreement = {kind: [seed["adjusted_rand_index"][kind] for seed in seeds] for kind in kinds}
     parts.append(
         "Adjusted Rand index with the operator families: "
         + ", ".join(f"{kind} {mean(values):.2f}" for kind, values in agreement.items())
@@ -191,23 +220,42 @@ def show(result: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def _measured_where(result: Mapping[str, Any]) -> str:
+    origin = result["table"]
+    if origin is None:
+        return "The table does not say where it was measured, nor of which network."
+    machine = origin["machine"]
+    return (
+        f"Programs of {origin['network']} (size {origin['size']}, target `{origin['target']}`), measured on "
+        f"{machine['cores']} cores (`{machine['cpu']}`) with apache-tvm {machine['versions']['apache-tvm']}."
+    )
+
+
+def _alike(labels: Sequence[str], others: Sequence[str]) -> bool:
+    """Return whether labels group tasks in the same way, whatever the groups are called."""
+    return [labels.index(label) for label in labels] == [others.index(label) for label in others]
+
+
 def run(options: argparse.Namespace) -> None:
     """Collect where needed, study, write."""
     for name in ("programs", "seeds"):
         whole_number(f"--{name}", getattr(options, name), at_least=1)
+    require_file("--out", options.out)
     path = options.table
     if options.network:
         path = path or Path("benchmarks/data") / f"accuracy-{options.network}.npz"
+        require_file("--table", path)
         collect(options.network, options.target, options.programs, path)
-    tasks = load_table(path or RANDOM_PROGRAMS)
+    path = path or RANDOM_PROGRAMS
+    tasks = load_table(path)
     if len(tasks) < 2:
         raise InvalidInputError(f"a table must have at least 2 tasks to compare; got {len(tasks)}")
     result = {
         "machine": describe(),
+        "table": load_origin(path),
         "tasks": [measured.task.name for measured in tasks],
         "seeds": [study(tasks, seed) for seed in range(options.seeds)],
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result) + "\n")
     options.out.with_suffix(".md").write_text(show(result) + "\n")
     gathered = gather(tasks, split(tasks, 0)[0], 0)

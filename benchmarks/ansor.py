@@ -28,11 +28,14 @@ from tvm import te, topi
 from tvm.auto_scheduler.measure import MeasureInput
 from tvm.auto_scheduler.measure_record import load_record_from_string
 
-from benchmarks.command import exit_status
+from benchmarks.command import exit_status, require_file
 from benchmarks.host_c import TARGET, hardware
+from benchmarks.machine import command, commit, today
 from familyseer import auto_scheduler
 from familyseer.errors import InvalidInputError
+from familyseer.families.keys import POLICY_NAMES
 from familyseer.files import write_atomically
+from familyseer.ledger import whole_number
 
 STOCK = "tvm"
 NAMES = (STOCK, "sketch.xgb.family_op", "sketch.xgb.family_op:no_transfer")
@@ -122,8 +125,14 @@ def incumbents(log: Path, tasks: Sequence[Any]) -> list[dict[str, Any]]:
     return found
 
 
-def time_together(tasks: Sequence[Any], lines: Sequence[tuple[int, str]]) -> list[float]:
-    """Time schedules of all contestants together, in shuffled order; return their median latencies in seconds."""
+def time_together(tasks: Sequence[Any], lines: Sequence[tuple[int, str]]) -> list[float | None]:
+    """Time schedules of all contestants together, in shuffled order.
+
+    Returns
+    -------
+    list
+        Their median latencies in seconds, None for one that failed every time.
+    """
     inputs = []
     for index, line in lines:
         given, _ = load_record_from_string(line)
@@ -136,12 +145,13 @@ def time_together(tasks: Sequence[Any], lines: Sequence[tuple[int, str]]) -> lis
         results = runner.run(shuffled, tvms_own.LocalBuilder().build(shuffled, verbose=0), verbose=0)
         for i, result in zip(order, results, strict=True):
             timings[i] += [float(cost) for cost in result.costs] if int(result.error_no) == 0 else []
-    return [median(costs) if costs else float("inf") for costs in timings]
+    return [median(costs) if costs else None for costs in timings]
 
 
 def run_seed(seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Let all contestants tune, then time what they found."""
     tasks, runs = make_tasks(), {}
+    tuned = {"date": today(), "commit": commit()}
     with TemporaryDirectory(prefix="benchmark-") as folder:
         names = options.contestants
         for place in range(len(names)):
@@ -155,18 +165,22 @@ def run_seed(seed: int, options: argparse.Namespace) -> dict[str, Any]:
     for run in runs.values():
         for found in run["incumbents"]:
             found["seconds"] = timed[found["task"], found.pop("line")]
-    return {"seed": seed, "runs": runs}
+    return {"seed": seed, "tuned": tuned, "runs": runs}
 
 
 def curve(run: dict[str, Any], trials: int, tasks: int) -> list[float]:
-    """Return the sum of the tasks' latencies after each trial; infinite while one has none."""
+    """Return the sum of the tasks' latencies after each trial; infinite while one has none.
+
+    A schedule that failed when all were timed together is passed over: the one before it counts on.
+    """
     best = [float("inf")] * tasks
     sums = []
     found = iter([*run["incumbents"], {"trial": trials + 1}])
     following = next(found)
     for trial in range(1, trials + 1):
         while following["trial"] == trial:
-            best[following["task"]] = following["seconds"]
+            if following["seconds"] is not None:
+                best[following["task"]] = following["seconds"]
             following = next(found)
         sums.append(sum(best))
     return sums
@@ -186,6 +200,11 @@ def report(document: dict[str, Any]) -> str:
         final, ratios, seconds, outside, training = [], [], [], [], []
         for block in document["blocks"]:
             stock, own = (curve(block["runs"][who], trials, tasks) for who in (STOCK, name))
+            if stock[-1] == float("inf"):
+                raise InvalidInputError(
+                    f"{STOCK} must have a schedule of every task that could be timed, to be compared with; seed "
+                    f"{block['seed']} has none of one. Give more --trials and a new --out."
+                )
             final.append(stock[-1] / own[-1])
             ratios.append([_first(stock, goal * stock[-1]) / _first(own, goal * stock[-1]) for goal in _GOALS])
             run = block["runs"][name]
@@ -198,6 +217,13 @@ def report(document: dict[str, Any]) -> str:
             f"| `{name}` | {_spread(final)} | {', '.join(_spread([r[i] for r in ratios]) for i in range(len(_GOALS)))} | "
             f"{median(seconds):.0f} | {_spread(outside)} % | {_spread(training)} % |"
         )
+    found = [entry for block in document["blocks"] for run in block["runs"].values() for entry in run["incumbents"]]
+    failed = sum(entry["seconds"] is None for entry in found)
+    if failed:
+        rows += [
+            "",
+            f"{failed} of {len(found)} schedules failed when all were timed together; their contestants' previous ones count.",
+        ]
     return "\n".join(rows) + "\n"
 
 
@@ -213,21 +239,68 @@ def describe() -> dict[str, Any]:
     """Return what the figures depend on; nothing that names the machine."""
     flags = subprocess.run(["gcc", "-march=native", "-Q", "--help=target"], capture_output=True, text=True, check=True)
     cpu = next(line.split()[-1] for line in flags.stdout.splitlines() if line.strip().startswith("-march="))
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return {
         "cpu": cpu,
         "python": sys.version.split()[0],
         "tvm": tvm.__version__,
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": commit(),
+        "command": command(),
     }
 
 
-def _check(names: Sequence[str]) -> None:
-    flags = {flag for name in names for flag in name.partition(":")[2].split("+")} - {""}
-    if STOCK not in names or flags - FLAGS.keys():
+def _check(options: argparse.Namespace) -> None:
+    names = options.contestants
+    if STOCK not in names or len(set(names)) != len(names) or not all(map(_is_contestant, names)):
         raise InvalidInputError(
-            f"`--contestants` must have {STOCK}, and ablations among {', '.join(FLAGS)}; got {' '.join(names)}"
+            f"`--contestants` must have {STOCK}, and policies among {', '.join(POLICY_NAMES)}, optionally with ablations "
+            f"among {', '.join(FLAGS)}, each once; got {' '.join(names)}"
         )
+    whole_number("--seeds", options.seeds, at_least=1)
+    whole_number("--per-round", options.per_round, at_least=1)
+    whole_number("--trials", options.trials, at_least=len(WORKLOADS) * options.per_round)
+    require_file("--out", options.out)
+
+
+def _is_contestant(name: str) -> bool:
+    policy, ablated, flags = name.partition(":")
+    return name == STOCK or (policy in POLICY_NAMES and (not ablated or set(flags.split("+")) <= FLAGS.keys()))
+
+
+def resume(path: Path, machine: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the results in `path` to go on from, or an empty document; refuse those of other machines or settings.
+
+    The present command and commit are added to those that the document names.
+    """
+    if not path.exists():
+        return {"machine": machine, "commands": [machine["command"]], "settings": settings, "blocks": []}
+    document = _load(path)
+    theirs, ours = ({**d, **m} for d, m in [(document["settings"], document["machine"]), (settings, machine)])
+    for name in (*settings, "cpu", "python", "tvm"):
+        if theirs.get(name) != ours[name]:
+            raise InvalidInputError(
+                f"{path} was made with other settings or on another machine: {name} is {theirs.get(name)!r} there and "
+                f"{ours[name]!r} here. Give --out a new file."
+            )
+    there = document["machine"]
+    commands = document.get("commands", [there["command"]] if "command" in there else [])
+    commits = there.get("commit", "unknown").split(", ")
+    document["commands"] = list(dict.fromkeys([*commands, machine["command"]]))
+    there["commit"] = ", ".join(dict.fromkeys([*commits, machine["commit"]]))
+    return document
+
+
+def _load(path: Path) -> dict[str, Any]:
+    refusal = f"{path} must be results of `python -m benchmarks.ansor`, or a file that does not exist yet"
+    try:
+        document = json.loads(path.read_text())
+    except (OSError, ValueError) as err:
+        raise InvalidInputError(f"{refusal}; {err}") from err
+    parts = [("machine", dict), ("settings", dict), ("blocks", list)]
+    if not isinstance(document, dict) or not all(isinstance(document.get(name), kind) for name, kind in parts):
+        raise InvalidInputError(f"{refusal}; it is damaged")
+    if not all(isinstance(block, dict) and {"seed", "runs"} <= block.keys() for block in document["blocks"]):
+        raise InvalidInputError(f"{refusal}; it is damaged")
+    return document
 
 
 def run() -> None:
@@ -235,24 +308,18 @@ def run() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.ansor", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--trials", type=int, default=192)
-    parser.add_argument("--per-round", type=int, default=16)
+    parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, … (default 3)")
+    parser.add_argument("--trials", type=int, default=192, help="of each contestant, one round per task at least")
+    parser.add_argument("--per-round", type=int, default=16, help="trials of a round (default 16)")
     parser.add_argument(
         "--contestants", nargs="+", default=list(NAMES), metavar="NAME",
         help=f"{STOCK} and policies, with ablations such as sketch.xgb.family_op:no_transfer (of {', '.join(FLAGS)})",
     )  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="raw results, JSON; the table beside it as .md")
     options = parser.parse_args()
-    _check(options.contestants)
+    _check(options)
     settings = {"trials": options.trials, "per_round": options.per_round, "contestants": options.contestants}
-    document = {"machine": describe(), "settings": settings, "blocks": []}
-    if options.out.exists():
-        document = json.loads(options.out.read_text())
-        if document["settings"] != settings or document["machine"]["cpu"] != describe()["cpu"]:
-            raise InvalidInputError(
-                f"{options.out} was made with other settings or on another machine. Give --out a new file."
-            )
+    document = resume(options.out, describe(), settings)
     for seed in range(len(document["blocks"]), options.seeds):
         document["blocks"].append(run_seed(seed, options))
         write_atomically(options.out, (json.dumps(document, separators=(",", ":")) + "\n").encode())

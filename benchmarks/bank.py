@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.command import exit_status
+from benchmarks.command import exit_status, require_file
 from benchmarks.machine import describe
 from benchmarks.ranking import ranking_metrics
 from benchmarks.table import MeasuredTask, load_table, save_table
@@ -205,6 +205,7 @@ def _difference(values: Sequence[float]) -> str:
 
 def run(options: argparse.Namespace) -> None:
     """Convert logs, study what is not studied yet, write after each run."""
+    require_file("--out", options.out)
     tables = [Path(path) for path in options.tables]
     for log in options.logs:
         table = _DATA / f"programs-{log.stem}.npz"
@@ -215,7 +216,6 @@ def run(options: argparse.Namespace) -> None:
     if not tables:
         raise InvalidInputError("`--logs` or `--tables` must name at least one run; got none")
     result: dict[str, Any] = {"machine": describe(), "runs": []}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     for number, table in enumerate(tables):
         result["runs"].append(study(table, number))
         options.out.write_text(json.dumps(result) + "\n")

@@ -9,7 +9,20 @@ from math import fsum, inf
 from statistics import median
 from typing import Any
 
-__all__ = ["SLACKS", "Point", "at_seconds", "at_trials", "curve", "first_within", "ratio", "step", "timed_latencies"]
+from familyseer.errors import InvalidInputError
+
+__all__ = [
+    "SLACKS",
+    "Point",
+    "at_seconds",
+    "at_trials",
+    "curve",
+    "first_within",
+    "ratio",
+    "step",
+    "timed_latencies",
+    "untuned_latencies",
+]
 
 SLACKS = (0.10, 0.05, 0.02, 0.0)
 """How far above the best, or a baseline's final latency, counts as reached."""
@@ -24,7 +37,7 @@ class Point:
     seconds, trials
         Spent until then.
     latency
-        Seconds; a task without a schedule counts with its untuned program.
+        Seconds; a task without a schedule counts with its untuned program, see `untuned_latencies`.
     """
 
     seconds: float
@@ -37,8 +50,39 @@ def timed_latencies(schedules: Sequence[Mapping[str, Any]]) -> list[float | None
     return [median(schedule["seconds"]) if schedule["seconds"] else None for schedule in schedules]
 
 
+def untuned_latencies(schedules: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[float]:
+    """Return with what each task counts as long as a contestant has no timed schedule of it, seconds.
+
+    That is the latency of its untuned program. Where that failed, it is the highest that any schedule of the task had,
+    whoever found it: not having tuned a task must not look better than having tuned it badly.
+
+    Parameters
+    ----------
+    schedules
+        Of the t tasks called `names`, with ``task`` and the final timings ``seconds``; untuned programs come first.
+    """
+    latencies, found = timed_latencies(schedules), []
+    for task, name in enumerate(names):
+        known = [
+            latency
+            for schedule, latency in zip(schedules, latencies, strict=True)
+            if schedule["task"] == task and latency is not None
+        ]
+        if not known:
+            raise InvalidInputError(
+                f"every task must have a schedule that the final timing could time; {name} has none. Delete the "
+                "block's `schedules` (set it to null) to time it again, or leave this block out."
+            )
+        untuned = latencies[task]
+        found.append(max(known) if untuned is None else untuned)
+    return found
+
+
 def curve(
-    rounds: Sequence[Mapping[str, Any]], weights: Sequence[float], latencies: Sequence[float | None]
+    rounds: Sequence[Mapping[str, Any]],
+    weights: Sequence[float],
+    latencies: Sequence[float | None],
+    untuned: Sequence[float],
 ) -> list[Point]:
     """Return what was reached at the start and after each round.
 
@@ -51,8 +95,10 @@ def curve(
     latencies
         Of all schedules, timed together at the end; those of the t untuned programs come first. A schedule that
         failed then is passed over.
+    untuned
+        With what each of the t tasks starts, see `untuned_latencies`.
     """
-    now = [latency if latency is not None else 0.0 for latency in latencies[: len(weights)]]
+    now = list(untuned)
     total = lambda: fsum(weight * latency for weight, latency in zip(weights, now, strict=True))  # noqa: E731
     points, trials = [Point(0.0, 0, total())], 0
     for made in rounds:
@@ -78,6 +124,8 @@ def first_within(points: Sequence[Point], latency: float) -> Point | None:
 def ratio(baseline: Point | None, other: Point | None, of: Callable[[Point], float]) -> float:
     """Return how many times less `other` needed than `baseline`; 0, a loss, when it never got there.
 
+    Two that needed nothing, since the goal was met before they began, are equal.
+
     Examples
     --------
     >>> ratio(Point(10, 32, 1.0), Point(5, 32, 1.0), lambda point: point.seconds)
@@ -89,7 +137,9 @@ def ratio(baseline: Point | None, other: Point | None, of: Callable[[Point], flo
         return 0.0
     if baseline is None:
         return inf
-    return of(baseline) / of(other) if of(other) else inf
+    if of(other) == 0:
+        return 1.0 if of(baseline) == 0 else inf
+    return of(baseline) / of(other)
 
 
 def step(points: Sequence[Point], where: float, of: Callable[[Point], float]) -> float:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import adjusted_rand_score
 
-from benchmarks.command import exit_status
+from benchmarks.command import exit_status, require_file
 from benchmarks.machine import describe
 from benchmarks.table import RANDOM_PROGRAMS, MeasuredTask, load_table
 from familyseer.families.clustering import FamilyClustering
@@ -104,9 +104,9 @@ def relative_accuracy(known: Evidence) -> Labels:
     return np.asarray(found.labels_)
 
 
-def at_random(known: Evidence) -> Labels:
+def at_random(known: Evidence, rng: np.random.Generator) -> Labels:
     """Draw six families."""
-    return np.random.default_rng(len(known.keys)).integers(0, 6, len(known.keys))
+    return rng.integers(0, 6, len(known.keys))
 
 
 VARIANTS: Mapping[str, Callable[[Evidence], Labels]] = {
@@ -122,20 +122,21 @@ VARIANTS: Mapping[str, Callable[[Evidence], Labels]] = {
     "single linkage": clustered(linkage="single"),
     "the lesser of both interactions": clustered(symmetrisation="min"),
     "the greater of both interactions": clustered(symmetrisation="max"),
-    "random families": at_random,
 }
+RANDOM = "random families"
 
 
 def study(tasks: Sequence[MeasuredTask], programs: int, seeds: int) -> dict[str, Any]:
     """Return the adjusted Rand indices of every variant, per seed, and the seconds that the evidence took."""
     operators = [measured.task.operator for measured in tasks]
     merged = [_MERGED.get(operator, operator) for operator in operators]
-    indices: dict[str, dict[str, list[float]]] = {name: {"operators": [], "merged": []} for name in VARIANTS}
+    indices: dict[str, dict[str, list[float]]] = {name: {"operators": [], "merged": []} for name in [*VARIANTS, RANDOM]}
     seconds = []
     for seed in range(seeds):
         gathered = gather(tasks, draw_programs(tasks, programs, seed), seed)
         seconds.append(gathered.seconds)
-        for name, form in VARIANTS.items():
+        drawn = partial(at_random, rng=np.random.default_rng([seed, programs]))  # anew for every choice of programs
+        for name, form in {**VARIANTS, RANDOM: drawn}.items():
             labels = form(gathered.known)
             indices[name]["operators"].append(float(adjusted_rand_score(operators, labels)))
             indices[name]["merged"].append(float(adjusted_rand_score(merged, labels)))
@@ -148,7 +149,7 @@ def show(studies: Sequence[Mapping[str, Any]]) -> str:
         f"{what}, {found['programs']} programs" for found in studies for what in ("operators", "dense = batch matmul")
     ]
     lines = [f"| families by | {' | '.join(head)} |", f"|{'---|' * (1 + len(head))}"]
-    for name in VARIANTS:
+    for name in [*VARIANTS, RANDOM]:
         cells = [_spread(found["indices"][name][what]) for found in studies for what in ("operators", "merged")]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     spent = ", ".join(f"{median(found['seconds']):.1f} s of {found['programs']} programs a task" for found in studies)
@@ -183,10 +184,10 @@ def run(options: argparse.Namespace) -> None:
         values = getattr(options, name)
         for value in values if isinstance(values, list) else [values]:
             whole_number(f"--{name}", value, at_least=1 if name == "seeds" else 4)
+    require_file("--out", options.out)
     tasks = load_table(options.table)
     studies = [study(tasks, programs, options.seeds) for programs in options.programs]
     print(show(studies))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps({"machine": describe(), "studies": studies}, indent=1) + "\n")
     options.out.with_suffix(".md").write_text(show(studies) + "\n")
     gathered = gather(tasks, draw_programs(tasks, max(options.programs), 0), 0)

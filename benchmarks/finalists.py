@@ -19,7 +19,7 @@ from math import fsum
 from pathlib import Path
 from statistics import median
 
-from benchmarks.command import exit_status
+from benchmarks.command import exit_status, require_file
 from benchmarks.logs import read_best
 from benchmarks.machine import describe
 from familyseer import auto_scheduler
@@ -113,13 +113,13 @@ def show(found: Sequence[Dispute], seconds: Mapping[str, float]) -> str:
 
 def run(options: argparse.Namespace) -> None:
     """Time, show and write."""
+    require_file("--out", options.out)
     found: list[Dispute] = []
     seconds: dict[str, float] = {}
     for log in options.logs:
         mine, seconds[log.name] = disputes(log, options.seed)
         found += mine
     print(show(found, seconds))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     raw = {"machine": describe(), "seconds": seconds, "disputes": [asdict(dispute) for dispute in found]}
     options.out.write_text(json.dumps(raw) + "\n")
 

@@ -6,12 +6,17 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
+from datetime import datetime, timezone
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import psutil
 
-__all__ = ["describe"]
+__all__ = ["command", "commit", "describe", "machine_of", "today"]
+
+_COMPARED = ("cpu", "cores", "python", "versions")
 
 
 def describe() -> dict[str, Any]:
@@ -23,16 +28,39 @@ def describe() -> dict[str, Any]:
         "cores": psutil.cpu_count(logical=False),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("apache-tvm", "apache-tvm-ffi", "xgboost", "numpy")},
-        "commit": _commit(),
-        "command": " ".join(["python -m", *_command()]),
+        "commit": commit(),
+        "command": command(),
     }
 
 
-def _command() -> list[str]:
+def machine_of(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return, of what `describe` returned, that which must be equal for measurements to be compared."""
+    return {name: described.get(name) for name in _COMPARED}
+
+
+def command() -> str:
+    """Return the command line that this process was started with."""
     spec = sys.modules["__main__"].__spec__
-    return [spec.name.removesuffix(".__main__") if spec else "?", *sys.argv[1:]]
+    return " ".join(["python -m", spec.name.removesuffix(".__main__") if spec else "?", *sys.argv[1:]])
 
 
-def _commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
+def commit(root: Path = Path(__file__).parent.parent) -> str:
+    """Return the commit of the repository at `root`, with ``-dirty`` where its code was changed since."""
+    name = _git(root, "rev-parse", "--short", "HEAD")
+    if not name:
+        return "unknown"
+    changes = _git(root, "status", "--porcelain", "--", "familyseer", "benchmarks", ":(exclude)benchmarks/results")
+    return f"{name}-dirty" if changes else name
+
+
+def today() -> str:
+    """Return the date, as 2026-01-31, UTC."""
+    return datetime.now(timezone.utc).date().isoformat()
+
+
+def _git(root: Path, *arguments: str) -> str:
+    try:
+        found = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # no git
+        return ""
+    return found.stdout.strip()

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.command import exit_status
+from benchmarks.command import exit_status, require_file
 from benchmarks.curves import SLACKS
 from benchmarks.machine import describe
 from benchmarks.table import RANDOM_PROGRAMS, MeasuredTask, load_table
@@ -193,6 +193,8 @@ def show(found: Sequence[Mapping[str, Any]]) -> str:
 def run(options: argparse.Namespace) -> None:
     """Compare, show and write."""
     whole_number("--seeds", options.seeds, at_least=1)
+    if options.out:
+        require_file("--out", options.out)
     found = compare(load_table(options.table), trials=options.trials, per_round=options.per_round, seeds=options.seeds)
     print(show(found))
     if options.out:

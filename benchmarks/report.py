@@ -13,16 +13,29 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from math import fsum
 from pathlib import Path
 from statistics import geometric_mean, median, median_low
 from typing import Any
 
 import numpy as np
 
-from benchmarks.command import exit_status
-from benchmarks.curves import SLACKS, Point, at_seconds, at_trials, curve, first_within, ratio, step, timed_latencies
+from benchmarks.command import exit_status, require_folder
+from benchmarks.curves import (
+    SLACKS,
+    Point,
+    at_seconds,
+    at_trials,
+    curve,
+    first_within,
+    ratio,
+    step,
+    timed_latencies,
+    untuned_latencies,
+)
+from benchmarks.machine import machine_of
 from benchmarks.search.contestants import BASELINE
-from benchmarks.search.document import is_timed, load, machine_of
+from benchmarks.search.document import commands_of, is_timed, load
 from familyseer.errors import InvalidInputError
 from familyseer.ledger import PHASES
 from familyseer.report.figures import pyplot, save_figure
@@ -30,6 +43,9 @@ from familyseer.report.figures import pyplot, save_figure
 Curves = dict[str, list[list[Point]]]
 """For each contestant one curve per seed."""
 
+
+# Of a run's settings, those that must be equal for latencies and seconds of two files to stand in one table.
+_SETTINGS = ("target", "size", "only", "threads", "per_round", "min_repeat_ms", "final_timing")
 
 _SLACK_NAMES = tuple(f"+{slack:.0%}" for slack in SLACKS)
 
@@ -45,11 +61,19 @@ def _trials(point: Point) -> float:
 def check(documents: Sequence[Mapping[str, Any]], paths: Sequence[Path], against: Sequence[str]) -> None:
     """Refuse results, read from `paths`, that do not belong together or lack a baseline."""
     for path, document in zip(paths, documents, strict=True):
-        if machine_of(document) != machine_of(documents[0]):
+        theirs, first = (machine_of(d["machine"]) for d in (document, documents[0]))
+        if theirs != first:
             raise InvalidInputError(
-                f"results must all be of one machine and the same versions; {path} is of {machine_of(document)}, "
-                f"{paths[0]} of {machine_of(documents[0])}. Report them apart."
+                f"results must all be of one machine and the same versions; {path} is of {theirs}, {paths[0]} of {first}. "
+                "Report them apart."
             )
+        for name in _SETTINGS:
+            here, there = document["settings"].get(name), documents[0]["settings"].get(name)
+            if here != there:
+                raise InvalidInputError(
+                    f"results must all be of the same settings; {name} is {here!r} in {path} and {there!r} in {paths[0]}. "
+                    "Report them apart."
+                )
         for block in document["blocks"]:
             missing = [name for name in against if name not in block["runs"]]
             if missing:
@@ -84,9 +108,10 @@ def curves_of(blocks: Sequence[Mapping[str, Any]]) -> Curves:
     curves: Curves = {name: [] for name in blocks[0]["runs"]}
     for block in blocks:
         latencies = timed_latencies(block["schedules"])
+        untuned = untuned_latencies(block["schedules"], [task["name"] for task in block["tasks"]])
         weights = [task["weight"] for task in block["tasks"]]
         for name, rounds in block["runs"].items():
-            curves[name].append(curve(rounds, weights, latencies))
+            curves[name].append(curve(rounds, weights, latencies, untuned))
     return curves
 
 
@@ -152,7 +177,10 @@ def mean_table(networks: Sequence[Curves], baseline: str, of: Callable[[Point], 
 
 
 def final_table(curves: Curves, baseline: str, blocks: Sequence[Mapping[str, Any]]) -> str:
-    """Return final latencies, how they compare at equal trials and when the baseline ends, and where the time went."""
+    """Return final latencies, how they compare at equal trials and when the baseline ends, and where the time went.
+
+    Shares of what families and training take are of the wall time of each seed, and medians of the seeds.
+    """
     rows = []
     for name, own in curves.items():
         pairs = list(zip(curves[baseline], own, strict=True))
@@ -163,10 +191,18 @@ def final_table(curves: Curves, baseline: str, blocks: Sequence[Mapping[str, Any
         equal_time = [b[-1].latency / at_seconds(p, b[-1].seconds) for b, p in pairs]
         ends = [block["runs"][name][-1]["seconds"] for block in blocks]
         phases = [f"{median(end.get(phase, 0.0) for end in ends):.0f}" for phase in PHASES]
+        shares = [_share(ends, phase) for phase in ("families", "train")]
         latency, seconds = median(p[-1].latency for p in own), median(p[-1].seconds for p in own)
-        rows.append([name, f"{latency * 1e3:.3f}", spread(equal_trials), spread(equal_time), f"{seconds:.0f}", *phases])
+        rows.append(
+            [name, f"{latency * 1e3:.3f}", spread(equal_trials), spread(equal_time), f"{seconds:.0f}", *phases, *shares]
+        )
     header = ["contestant", "final ms", "at equal trials", "at equal time", "seconds"]
-    return table([*header, *PHASES], rows)
+    return table([*header, *PHASES, "families, %", "train, %"], rows)
+
+
+def _share(ends: Sequence[Mapping[str, float]], phase: str) -> str:
+    """Write how much of the wall time a phase took, in percent: the median of the seeds."""
+    return f"{median(100 * end.get(phase, 0.0) / fsum(end.values()) for end in ends):.1f}"
 
 
 def draw(curves: Curves, title: str, paths: Sequence[Path]) -> None:
@@ -195,6 +231,30 @@ def _warm_up_end(points: Sequence[Point], of: Callable[[Point], float]) -> float
     return of(found)
 
 
+def provenance(document: Mapping[str, Any], blocks: Sequence[Mapping[str, Any]]) -> str:
+    """Return with which settings, when and where blocks were measured."""
+    settings, machine = document["settings"], document["machine"]
+    final = settings.get("final_timing")
+    timing = (
+        f"{final['passes']} passes of at least {final['pass_ms']} ms at {final['stack_places']} places of the stack"
+        if final
+        else "not recorded"
+    )
+    return (
+        f"Target `{settings.get('target')}`, size {settings.get('size')}, rounds of {settings.get('per_round')}, candidates "
+        f"timed for at least {settings.get('min_repeat_ms')} ms; final timing: {timing}. Measured {_dates(blocks)} on "
+        f"{machine['cores']} cores (`{machine['cpu']}`)."
+    )
+
+
+def _dates(blocks: Sequence[Mapping[str, Any]]) -> str:
+    made = [block.get(what) or {} for block in blocks for what in ("tuned", "timed")]
+    if not all("date" in entry and "commit" in entry for entry in made):
+        return "on a date that was not recorded"
+    days, commits = sorted({entry["date"] for entry in made}), sorted({entry["commit"] for entry in made})
+    return f"{' to '.join(dict.fromkeys([days[0], days[-1]]))} at {', '.join(commits)}"
+
+
 def write_report(documents: Sequence[Mapping[str, Any]], folder: Path, against: Sequence[str] = (BASELINE,)) -> str:
     """Write the figures into `folder` and return the report."""
     machine = documents[0]["machine"]
@@ -203,7 +263,9 @@ def write_report(documents: Sequence[Mapping[str, Any]], folder: Path, against: 
         f"{machine['cores']} cores (`{machine['cpu']}`), Python {machine['python']}, "
         + ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
         + ". Commits and commands: "
-        + "; ".join(f"`{d['machine']['command']}` at {d['machine']['commit']}" for d in documents)
+        + "; ".join(
+            f"{', '.join(f'`{command}`' for command in commands_of(d))} at {d['machine']['commit']}" for d in documents
+        )
         + ".",
         "All figures but seconds come from timing all contestants' schedules together at the end. A ratio above 1 means: "
         "better than the baseline on the same seed; median of the seeds (least to most). *never*: not reached, a loss. "
@@ -229,6 +291,7 @@ def write_report(documents: Sequence[Mapping[str, Any]], folder: Path, against: 
         )
         parts += [
             f"## {title}, seeds {', '.join(str(block['seed']) for block in blocks)}",
+            provenance(documents[0], blocks),
             f"![weighted latency over seconds and trials]({name}.svg)",
         ]
         for baseline in against:
@@ -247,7 +310,7 @@ def _finished(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def run(options: argparse.Namespace) -> None:
     """Read, check, write and show."""
-    options.out.mkdir(parents=True, exist_ok=True)
+    require_folder("--out", options.out)
     documents = [_finished(load(path)) for path in options.results]
     check(documents, options.results, options.against)
     report = write_report(documents, options.out, options.against)

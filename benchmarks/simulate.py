@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm.s_tir import Schedule
 
-from benchmarks.command import exit_status
+from benchmarks.command import exit_status, require_file
 from benchmarks.machine import describe
 from benchmarks.search import contestants
 from benchmarks.search.job import Job, Work
@@ -217,6 +217,8 @@ def run(options: argparse.Namespace) -> None:
         contestants.check(policy)
         if not policy.startswith("sketch."):
             raise InvalidInputError(f"`--policies` must be of ours; got {policy!r}")
+    if options.out:
+        require_file("--out", options.out)
     oracle, tasks, weights = gather(options.logs)
     runs = []
     for seed in range(options.seeds):

@@ -25,7 +25,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.command import exit_status
+from benchmarks.command import exit_status, require_file
 from benchmarks.machine import describe
 from familyseer.ledger import whole_number
 
@@ -115,6 +115,7 @@ def _ratio(spreads: Sequence[Spread], kind: str) -> float:
 def run(options: argparse.Namespace) -> None:
     """Compile, time, show and write."""
     whole_number("--processes", options.processes, at_least=2)
+    require_file("--out", options.out)
     os.environ.setdefault("TVM_NUM_THREADS", str(psutil.cpu_count(logical=False)))
     with TemporaryDirectory(prefix="benchmark-") as folder:
         kernels = compile_best(options.log, Path(folder))
@@ -127,7 +128,6 @@ def run(options: argparse.Namespace) -> None:
         for kernel, found in zip(kernels, zip(*rows, strict=True), strict=True)
     ]
     print(show(spreads))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     raw = {"machine": describe(), "log": options.log.name, "spreads": [asdict(spread) for spread in spreads]}
     options.out.write_text(json.dumps(raw) + "\n")
 

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import io
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,11 @@ from familyseer.features import FeatureSet
 from familyseer.files import write_atomically
 from familyseer.task import Task
 
-__all__ = ["RANDOM_PROGRAMS", "MeasuredTask", "load_table", "save_table"]
+__all__ = ["RANDOM_PROGRAMS", "MeasuredTask", "load_origin", "load_table", "save_table"]
 
 RANDOM_PROGRAMS = Path(__file__).parent / "data" / "random-programs-x86.npz"
+
+_ORIGIN = "origin"  # the other arrays are called TASK/...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,10 +55,21 @@ def load_table(path: Path = RANDOM_PROGRAMS) -> list[MeasuredTask]:
 
     A file without operators and structures takes both from the names: ``c3_56`` and ``c3_14`` are relatives.
     """
+    with _refusing(path), np.load(path, allow_pickle=False) as data:
+        names = sorted({name.split("/")[0] for name in data.files if "/" in name})
+        return [_measured(name, data) for name in names]
+
+
+def load_origin(path: Path = RANDOM_PROGRAMS) -> dict[str, Any] | None:
+    """Return of what and where a table was measured: ``machine``, ``network``, …; None if it does not say."""
+    with _refusing(path), np.load(path, allow_pickle=False) as data:
+        return dict(json.loads(str(data[_ORIGIN]))) if _ORIGIN in data else None
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
     try:
-        with np.load(path, allow_pickle=False) as data:
-            names = sorted({name.split("/")[0] for name in data.files})
-            return [_measured(name, data) for name in names]
+        yield
     except (BadZipFile, EOFError, KeyError, OSError, ValueError) as err:
         raise InvalidInputError(
             f"{path} must be a table of measurements (python -m benchmarks.accuracy); {err}"
@@ -75,9 +90,9 @@ def _measured(name: str, data: Mapping[str, Any]) -> MeasuredTask:
     )
 
 
-def save_table(path: Path, tasks: Sequence[MeasuredTask]) -> None:
-    """Write a table atomically."""
-    arrays: dict[str, Any] = {}
+def save_table(path: Path, tasks: Sequence[MeasuredTask], origin: Mapping[str, Any] | None = None) -> None:
+    """Write a table atomically, with what `load_origin` is to return of it."""
+    arrays: dict[str, Any] = {_ORIGIN: np.array(json.dumps(origin))} if origin else {}
     for measured in tasks:
         task, name = measured.task, measured.task.name
         arrays |= {

@@ -22,7 +22,7 @@ from statistics import mean
 
 import numpy as np
 
-from benchmarks.command import exit_status
+from benchmarks.command import exit_status, require_file
 from benchmarks.machine import describe
 from benchmarks.table import RANDOM_PROGRAMS, MeasuredTask, load_table
 from familyseer.cost_model import XGBCostModel
@@ -64,9 +64,9 @@ def show(spent: Sequence[float]) -> str:
 def run(options: argparse.Namespace) -> None:
     """Time, show and write."""
     whole_number("--trials", options.trials, at_least=PER_ROUND)
+    require_file("--out", options.out)
     spent = seconds_per_round(load_table(options.table), options.trials)
     print(show(spent))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps({"machine": describe(), "seconds": [round(s, 4) for s in spent]}) + "\n")
 
 

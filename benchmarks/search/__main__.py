@@ -15,6 +15,7 @@ import hashlib
 import os
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,10 +23,10 @@ from typing import Any
 
 import psutil
 
-from benchmarks.command import exit_status
-from benchmarks.machine import describe
+from benchmarks.command import exit_status, require_file, require_folder
+from benchmarks.machine import commit, describe, today
 from benchmarks.search import contestants, document
-from benchmarks.search.block import run_contestants
+from benchmarks.search.block import BlockFailure, run_contestants
 from benchmarks.search.job import SIZES, Job, Work, network_options, prepare
 from familyseer.errors import InvalidInputError
 
@@ -37,6 +38,7 @@ class Progress:
     """Prints how far the matrix is and how long it will still take."""
 
     total: int
+    per_block: int
     before: int = 0
     started: float = field(default_factory=time.monotonic)
     _told: float = 0.0
@@ -59,8 +61,10 @@ class Progress:
         print(f"{title}: {name} {trials} trials in {seconds:.0f} s; {_left(left)} left", flush=True)
 
     def end_block(self) -> None:
-        """Finish a block."""
-        self.before += sum(self._trials.values())
+        """Finish a block, whether it measured all its trials or not."""
+        done = sum(self._trials.values())
+        self.before += done
+        self.total += done - self.per_block
 
 
 def _left(seconds: float) -> str:
@@ -70,17 +74,18 @@ def _left(seconds: float) -> str:
 def run_block(job: Job, options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     """Run all contestants; what they found is not timed yet."""
     progress.start_block(job.title)
-    work = prepare(job)
-    _check_budget(work)
-    with TemporaryDirectory(prefix="benchmark-") as folder:
-        runs = run_contestants(
-            job,
-            options.baselines,
-            options.logs or Path(folder),
-            {"TVM_NUM_THREADS": os.environ["TVM_NUM_THREADS"]},
-            lambda name, trials, seconds: progress.tell(job.title, name, trials, seconds),
-        )
-    progress.end_block()
+    work, provenance = prepare(job), _provenance()
+    try:
+        with TemporaryDirectory(prefix="benchmark-") as folder:
+            runs = run_contestants(
+                job,
+                options.baselines,
+                options.logs or Path(folder),
+                {"TVM_NUM_THREADS": os.environ["TVM_NUM_THREADS"]},
+                lambda name, trials, seconds: progress.tell(job.title, name, trials, seconds),
+            )
+    finally:
+        progress.end_block()
     return {
         "network": job.network,
         "batch": job.batch,
@@ -92,6 +97,8 @@ def run_block(job: Job, options: argparse.Namespace, progress: Progress) -> dict
         ],
         "runs": runs,
         "schedules": None,
+        "tuned": provenance,
+        "timed": None,
     }
 
 
@@ -100,7 +107,20 @@ def time_block(job: Job, block: dict[str, Any]) -> dict[str, Any]:
     from benchmarks.search.remeasure import remeasure
 
     print(f"{job.title}: timing the finalists together", flush=True)
-    return block | {"schedules": remeasure(prepare(job), block["runs"])}
+    provenance = _provenance()
+    return block | {"schedules": remeasure(prepare(job), block["runs"]), "timed": provenance}
+
+
+def _provenance() -> dict[str, str]:
+    """Return what a block must say of when it was made, and with which code."""
+    return {"date": today(), "commit": commit()}
+
+
+def _check_budgets(jobs: Iterable[Job]) -> None:
+    """Refuse jobs that cannot be done before the first begins."""
+    for job in {(job.network, job.batch): job for job in jobs}.values():
+        print(f"{job.network} batch {job.batch}: checking", flush=True)
+        _check_budget(prepare(job))
 
 
 def _check_budget(work: Work) -> None:
@@ -143,18 +163,18 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(options: argparse.Namespace) -> None:
-    """Run what is missing in ``options.out``."""
-    _check(options)
+def run(options: argparse.Namespace) -> int:
+    """Run what is missing in ``options.out``; return 1 when a contestant broke a block, which the next call tries again."""
     os.environ.setdefault("TVM_NUM_THREADS", str(psutil.cpu_count(logical=False)))
+    from benchmarks.search.remeasure import final_timing
+
+    _check(options)
     settings = {
         name: getattr(options, name)
         for name in ("size", "target", "baselines", "trials", "per_round", "min_repeat_ms", "only")
-    } | {"threads": os.environ["TVM_NUM_THREADS"]}
+    } | {"threads": os.environ["TVM_NUM_THREADS"], "final_timing": final_timing()}
     settings |= {"store": _digest(options.store)} if options.store else {}
     found = document.resume(options.out, describe(), settings)
-    if options.records:
-        options.records.mkdir(parents=True, exist_ok=True)
     jobs = [
         Job(
             network=network, batch=batch, size=options.size, target=options.target, trials=options.trials,
@@ -167,7 +187,10 @@ def run(options: argparse.Namespace) -> None:
     ]  # fmt: skip
     blocks = {(block["network"], block["batch"], block["seed"]): block for block in found["blocks"]}
     missing = [job for job in jobs if job.block not in blocks]
-    progress = Progress(len(missing) * sum(contestants.trials_of(name, options.trials) for name in options.baselines))
+    _check_budgets(missing)
+    per_block = sum(contestants.trials_of(name, options.trials) for name in options.baselines)
+    progress = Progress(total=len(missing) * per_block, per_block=per_block)
+    failed: list[str] = []
 
     def keep(job: Job, block: dict[str, Any]) -> None:
         blocks[job.block] = block
@@ -175,10 +198,19 @@ def run(options: argparse.Namespace) -> None:
 
     for job in jobs:
         if job in missing:
-            keep(job, run_block(job, options, progress))
+            try:
+                keep(job, run_block(job, options, progress))
+            except BlockFailure as err:
+                hint = "" if options.logs else "\n--logs DIR keeps what contestants print"
+                print(f"error: {job.title}: {err}{hint}", file=sys.stderr, flush=True)
+                failed.append(job.title)
+                continue
         if not document.is_timed(blocks[job.block]):
             keep(job, time_block(job, blocks[job.block]))
     print(f"{len(blocks)} blocks in {options.out}; now: python -m benchmarks.report {options.out}")
+    if failed:
+        print(f"error: {len(failed)} failed: {', '.join(failed)}; the same command tries them again", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _digest(store: Path) -> str:
@@ -194,17 +226,25 @@ def _check(options: argparse.Namespace) -> None:
             raise InvalidInputError(
                 f"`--store` must be a folder that `familyseer tune --store` filled, for {name}; got {options.store}"
             )
-    if len(set(options.baselines)) != len(options.baselines):
-        raise InvalidInputError(f"`--baselines` must name each contestant once; got {' '.join(options.baselines)}")
+    for name, what in [("baselines", "contestant"), ("network", "network"), ("batch", "batch size")]:
+        values = getattr(options, name)
+        if len(set(values)) != len(values):
+            raise InvalidInputError(f"`--{name}` must name each {what} once; got {' '.join(map(str, values))}")
     for network in options.network:
         network_options(network, options.size)
     for name in ("seeds", "trials", "per_round", "min_repeat_ms"):
         if getattr(options, name) < 1:
             raise InvalidInputError(f"`--{name.replace('_', '-')}` must be at least 1; got {getattr(options, name)}")
+    if min(options.batch) < 1:
+        raise InvalidInputError(f"`--batch` must be at least 1; got {min(options.batch)}")
+    require_file("--out", options.out)
+    for name, folder in [("--records", options.records), ("--logs", options.logs)]:
+        if folder is not None:
+            require_folder(name, folder)
 
 
 def main() -> int:
-    """Run the command line; 2 when it was refused, 130 when it was interrupted."""
+    """Run the command line; 1 when a block failed, 2 when it was refused, 130 when it was interrupted."""
     options = make_parser().parse_args()
     try:
         return exit_status(lambda: run(options))

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bayesian Code Diffusion (Jeong et al., OSDI 2025), re-implemented for MetaSchedule from its description.
 
-Tasks whose first sketch is the same form a cluster; its prior is the task whose shape is most like the others'.
+Tasks whose first sketch is the same, with as many loops in their heaviest block, form a cluster; its prior is the task
+whose shape is most like the others'.
 First every prior is tuned for as many rounds as its cluster has tasks, ten at most. Then siblings join, in rounds of half
 the size and with half the generations, and Ansor's gradient decides. Their population is made of the prior's two best
-schedules: same extents keep their tile factors, others are kept where they divide, scaled, or drawn anew, each with
-probability 1/3. One model is shared by all tasks, with TVM's objective.
+schedules, as far as both have the best one's sketch: same extents keep their tile factors, others are kept where they
+divide, scaled, or drawn anew, each with probability 1/3. One model is shared by all tasks, with TVM's objective.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ import numpy as np
 from tvm.s_tir import Schedule
 
 from benchmarks.search.job import Report, Work
-from benchmarks.search.loop import AS_PUBLISHED, Loop, described_tasks
+from benchmarks.search.loop import Loop, PublishedPolicy, described_tasks
 from benchmarks.search.ours import measurer_for
 from familyseer.cost_model import PackSumXGBModel
 from familyseer.ledger import Ledger
-from familyseer.meta_schedule.family_policy import FamilySketchPolicy
+from familyseer.meta_schedule.search_policy import SketchPolicy
 from familyseer.meta_schedule.seeds import SeedSource
 from familyseer.meta_schedule.transfer import sketch_of, with_choices
 from familyseer.task import Task
 from familyseer.transfer import Choices, Tile
 from familyseer.transfer.factors import divisors
 
-__all__ = ["Diffusion", "diffuse", "keep", "prior_of", "redraw", "scale"]
+__all__ = ["Diffusion", "clusters_of", "diffuse", "keep", "prior_of", "redraw", "scale"]
 
 _MAX_PRIOR_ROUNDS = 10
 _DONORS = 2
@@ -129,6 +130,19 @@ class _Cluster:
         self.best = sorted([*self.best, *((cost, trace_of(i)) for cost, i in found)])[:_DONORS]
 
 
+def clusters_of(sketches: Sequence[str], shapes: Sequence[Sequence[int]]) -> list[_Cluster]:
+    """Return the clusters of tasks, given the name of each one's first sketch and its heaviest block's extents.
+
+    Shapes of different rank have no cosine: such tasks are no relatives, whatever their sketches are called.
+    """
+    members: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for i, (sketch, shape) in enumerate(zip(sketches, shapes, strict=True)):
+        members[sketch, len(shape)].append(i)
+    return [
+        _Cluster(members=indices, prior=indices[prior_of([shapes[i] for i in indices])]) for indices in members.values()
+    ]
+
+
 class _DiffusedSeeds(SeedSource):
     """The `SeedSource` of one sibling, which gives nothing to others."""
 
@@ -138,7 +152,8 @@ class _DiffusedSeeds(SeedSource):
     def seeds_for(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
         """Return up to `count` different traces made of the prior's best."""
         own = {sketch.form: (trace, sketch.choices) for trace in sketches if (sketch := sketch_of(trace))}
-        donors = [sketch for _, trace in self._cluster.best if (sketch := sketch_of(trace)) and sketch.form in own]
+        best = [sketch for _, trace in self._cluster.best if (sketch := sketch_of(trace)) and sketch.form in own]
+        donors = [sketch for sketch in best if sketch.form == best[0].form]
         made: dict[str, None] = {}
         for attempt in range(2 * count if donors else 0):
             donor = donors[attempt % len(donors)]
@@ -168,20 +183,13 @@ class Diffusion:
         clusters = self._clusters(work, described)
         of_task: Mapping[int, _Cluster] = {i: cluster for cluster in clusters for i in cluster.members}
         is_prior = [of_task[i].prior == i for i in range(len(described))]
-        model = PackSumXGBModel(adaptive_training=False)
-        sibling_params = {
-            "evolutionary_search_num_iters": _GENERATIONS,
-            "evolutionary_search_population": max(64, 4 * job.per_round),
-            **AS_PUBLISHED,
-        }
+        model = PackSumXGBModel(seed=job.seed, adaptive_training=False)
         policies = [
-            FamilySketchPolicy(
+            PublishedPolicy(
                 task,
                 model,
-                params=AS_PUBLISHED if is_prior[i] else sibling_params,
+                params={} if is_prior[i] else {"evolutionary_search_num_iters": _GENERATIONS},
                 seeds=None if is_prior[i] else _DiffusedSeeds(of_task[i]),
-                seed_population=1.0,
-                seed_measurements=(0.0, 0.0),
                 seed=job.seed,
                 described=described[i],
                 ledger=ledger,
@@ -210,12 +218,8 @@ class Diffusion:
                 index = loop.steepest()
 
     def _clusters(self, work: Work, described: Sequence[Task]) -> list[_Cluster]:
-        members: dict[str, list[int]] = defaultdict(list)
-        for i, (task, info) in enumerate(zip(work.tasks, described, strict=True)):
-            policy = FamilySketchPolicy(task, seed=work.job.seed, described=info, verbose=0)
-            members[sketch_name(policy.generate_sketches()[0])].append(i)
-        clusters = []
-        for indices in members.values():
-            prior = indices[prior_of([described[i].shape for i in indices])]
-            clusters.append(_Cluster(members=indices, prior=prior))
-        return clusters
+        names = [
+            sketch_name(SketchPolicy(task, seed=work.job.seed, described=info, verbose=0).generate_sketches()[0])
+            for task, info in zip(work.tasks, described, strict=True)
+        ]
+        return clusters_of(names, [info.shape for info in described])

@@ -4,23 +4,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import machine_of
 from familyseer.errors import InvalidInputError
 from familyseer.files import write_atomically
 
-__all__ = ["FORMAT", "is_timed", "load", "machine_of", "resume", "write"]
+__all__ = ["FORMAT", "commands_of", "is_timed", "load", "resume", "write"]
 
 FORMAT = "familyseer-search-benchmark"
 _VERSION = 1
-_MACHINE = ("cpu", "cores", "python", "versions")
-
-
-def machine_of(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what must be equal for results to be compared."""
-    return {name: document["machine"].get(name) for name in _MACHINE}
+_BLOCK = ("network", "batch", "seed", "trials", "tasks", "runs", "schedules")
 
 
 def write(path: Path, document: Mapping[str, Any]) -> None:
@@ -37,7 +33,24 @@ def load(path: Path) -> dict[str, Any]:
         raise InvalidInputError(f"{path} must be results of `python -m benchmarks.search`; {err}") from err
     if not isinstance(document, dict) or document.get("format") != FORMAT or document.get("version") != _VERSION:
         raise InvalidInputError(f"{path} must be results of `python -m benchmarks.search`, version {_VERSION}")
+    if not _is_whole(document):
+        raise InvalidInputError(
+            f"{path} must be whole results of `python -m benchmarks.search`, with machine, settings and blocks; it is "
+            "damaged"
+        )
     return document
+
+
+def _is_whole(document: Mapping[str, Any]) -> bool:
+    machine, settings, blocks = (document.get(name) for name in ("machine", "settings", "blocks"))
+    return (
+        isinstance(machine, dict)
+        and all(isinstance(machine.get(name), str) for name in ("commit", "command"))
+        and all(name in machine for name in machine_of(machine))
+        and isinstance(settings, dict)
+        and isinstance(blocks, list)
+        and all(isinstance(block, dict) and all(name in block for name in _BLOCK) for block in blocks)
+    )
 
 
 def is_timed(block: Mapping[str, Any]) -> bool:
@@ -48,25 +61,39 @@ def is_timed(block: Mapping[str, Any]) -> bool:
 def resume(path: Path, machine: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the results in `path` to go on from, or an empty document; refuse those of other machines or settings.
 
-    A commit after which a block was added is added to those that the document names.
+    The present commit and command are added to those that the document names.
     """
-    fresh = {"format": FORMAT, "version": _VERSION, "machine": dict(machine), "settings": dict(settings), "blocks": []}
+    fresh = {
+        "format": FORMAT,
+        "version": _VERSION,
+        "machine": dict(machine),
+        "commands": [machine["command"]],
+        "settings": dict(settings),
+        "blocks": [],
+    }
     if not path.exists():
         return fresh
     document = load(path)
-    _require_equal(path, "machine", machine_of(document), machine_of(fresh))
+    _require_equal(path, "machine", machine_of(document["machine"]), machine_of(machine))
     _require_equal(path, "settings", document["settings"], json.loads(json.dumps(settings)))
     commits = document["machine"]["commit"].split(", ")
     if machine["commit"] not in commits:
         document["machine"]["commit"] = ", ".join([*commits, machine["commit"]])
+    commands = commands_of(document)
+    document["commands"] = commands if machine["command"] in commands else [*commands, machine["command"]]
     return document
 
 
+def commands_of(document: Mapping[str, Any]) -> list[str]:
+    """Return every command line that contributed; older results name the first only."""
+    return list(document.get("commands", [document["machine"]["command"]]))
+
+
 def _require_equal(path: Path, what: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    differing: Sequence[str] = [name for name in ours if theirs.get(name) != ours[name]]
+    differing = [name for name in {**ours, **theirs} if theirs.get(name) != ours.get(name)]
     if differing:
         name = differing[0]
         raise InvalidInputError(
-            f"{path} was made with another {what.rstrip('s')}: {name} is {theirs.get(name)!r} there and {ours[name]!r} "
+            f"{path} was made with another {what.rstrip('s')}: {name} is {theirs.get(name)!r} there and {ours.get(name)!r} "
             "here. Give --out a new file."
         )

@@ -1,27 +1,75 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rounds driven from outside: for contestants whose order of work is not that of our task scheduler."""
+"""What methods of others need that our policies do not have: their order of work, and a plain evolution of programs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
+from tvm.s_tir import Schedule
 
 from benchmarks.search.job import PHASES, Report, Work
 from familyseer.ledger import Ledger
 from familyseer.measure import MeasureResult
-from familyseer.meta_schedule.search_policy import SearchPolicy
+from familyseer.meta_schedule.search_policy import SearchPolicy, SketchPolicy
+from familyseer.meta_schedule.search_task import SearchTask
+from familyseer.meta_schedule.seeds import SeedSource
+from familyseer.meta_schedule.space import ScheduleSpace
+from familyseer.meta_schedule.traces import trace_json
+from familyseer.records import canonical_json
 from familyseer.schedulers import GradientScheduler
 from familyseer.schedulers.base import ROUNDS_BEFORE_RETIREMENT, TaskState, similarity_label, weighted_sum
 from familyseer.task import Task
 
-__all__ = ["AS_PUBLISHED", "Loop", "described_tasks", "latency", "phase_seconds"]
+__all__ = ["POPULATION", "Loop", "PublishedPolicy", "described_tasks", "latency", "phase_seconds"]
+
+POPULATION = 512
+"""MetaSchedule's: what methods of others evolve, whatever the round's size."""
 
 
-AS_PUBLISHED = {"inner_tile_share": 1.0, "choice_search": False}
-"""Search parameters of the methods of others, which evolve programs and do not vary the inner tiles of a round."""
+class PublishedPolicy(SketchPolicy):
+    """The search of one task as others have it: MetaSchedule's evolution, from seeds alone where there are any.
+
+    Of what our policies do beside that, it does nothing: no random candidates but `eps_greedy`, however little was measured
+    of the task, no limit to candidates that are alike, no search among choices.
+
+    Parameters
+    ----------
+    seeds
+        Where a population comes from other than sampling and the task's own best.
+    params
+        As for `SketchPolicy`; the population is `POPULATION`.
+    **options
+        As for `SketchPolicy`.
+    """
+
+    _seed_population = 1.0
+
+    def __init__(
+        self,
+        task: SearchTask,
+        program_cost_model: Any = None,
+        *,
+        seeds: SeedSource | None = None,
+        params: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        self._seed_source = seeds or SeedSource()
+        params = {"evolutionary_search_population": POPULATION, **(params or {})}
+        super().__init__(task, program_cost_model, params, **options)
+
+    def _random_share(self) -> float:
+        return self.params.eps_greedy
+
+    def _seeds(self, space: ScheduleSpace, num_measure: int) -> list[Schedule]:
+        """Return a whole population of seeds, each as often as it takes."""
+        count, rng = self.params.evolution(num_measure).population, np.random.default_rng([self.seed, self.round])
+        sketches = [canonical_json(trace_json(sketch)) for sketch in space.sketches]
+        found = space.finish(self._seed_source.seeds_for(self.described, sketches, count, rng))
+        return list(islice(cycle(found), count))
 
 
 def described_tasks(work: Work) -> list[Task]:

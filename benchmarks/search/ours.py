@@ -42,7 +42,7 @@ FLAGS: Mapping[str, str] = {
     "ansor_gradient": "Ansor's scheduler: no priors, rounds of equal size, gain per round",
     "pack_sum": "TVM's objective for the cost model instead of ours",
     "no_optimism": "the search follows the mean prediction instead of an upper confidence bound",
-    "large_population": "MetaSchedule's 512 schedules in every generation, whatever the round's size",
+    "large_population": "program_search with MetaSchedule's 512 schedules in every generation, whatever the round's size",
     "full_timing": "hopeless candidates are timed as long as the others",
     "warm_store": "starts from a copy of the store that --store names",
     "stock_builder": "MetaSchedule's builder and runner",
@@ -55,6 +55,8 @@ MakeMeasurer = Callable[[Any], Any]
 _MODEL_FLAGS = frozenset(
     {"random_families", "first_families", "serve_shared", "serve_family", "pack_sum", "no_optimism"}
 )
+
+_FIXED_FAMILIES = frozenset({"random_families", "first_families"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def _settings(work: Work, reporter: _Reporter, policy: str, flags: frozenset[str
     params: dict[str, Any] = {"evolutionary_search_population": 512} if "large_population" in flags else {}
     params |= {"inner_tile_share": 1.0} if "no_variety" in flags else {}
     params |= {"build_time_weight": 0.0} if "any_build_time" in flags else {}
-    params |= {"choice_search": False} if "program_search" in flags else {}
+    params |= {"choice_search": False} if flags & {"program_search", "large_population"} else {}
     return options, params
 
 
@@ -141,7 +143,7 @@ class _AblatedScheduler(auto_scheduler.TaskScheduler):
             return super()._make_strategy(policy)
         return FamilyGradientScheduler(
             self.objective_func,
-            order=first_rounds(policy, self.described),
+            order=first_rounds(policy, self.described, self._knowledge.guests),
             sure=0.0,
             rng=np.random.default_rng(self.seed),
         )
@@ -155,8 +157,16 @@ class _AblatedScheduler(auto_scheduler.TaskScheduler):
         serve: dict[str, Any] = {}
         for flag in ("serve_shared", "serve_family"):
             serve |= {"serve": flag.removeprefix("serve_")} if flag in self.flags else {}
-        if not self.flags & {"random_families", "first_families"}:
-            return family_model(self.described, name, make_model, seed=self.seed, guests=guests, **serve)
+        if not self.flags & _FIXED_FAMILIES:
+            return family_model(
+                self.described,
+                name,
+                make_model,
+                seed=self.seed,
+                guests=guests,
+                phase=lambda: self.ledger.phase("families", self._round[0]),
+                **serve,
+            )
         labels = partition_tasks(name, self.described).labels()
         if "random_families" in self.flags:
             shuffled = np.random.default_rng(self.seed).permutation(list(labels.values()))
@@ -219,6 +229,12 @@ class Ablation:
             raise InvalidInputError(f"an ablation must be one of {', '.join(FLAGS)}; got {', '.join(unknown)}")
         if PolicyName.parse(self.policy).model != "xgb":
             raise InvalidInputError(f"ablations change a learnt policy; {self.policy!r} has nothing to change")
+        fixed = sorted(self.flags & _FIXED_FAMILIES)
+        if fixed and "warm_store" in self.flags:
+            raise InvalidInputError(
+                f"`warm_store` teaches families that may change; {fixed[0]} has none that could learn from it. "
+                "Leave one of them out."
+            )
 
     def tune(self, work: Work, report: Report, *, make_measurer: MakeMeasurer | None = None) -> None:
         """Run `TaskScheduler.tune`."""

@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections import Counter
 
 from benchmarks.search.job import Report, Work
-from benchmarks.search.loop import AS_PUBLISHED, Loop, described_tasks
+from benchmarks.search.loop import Loop, PublishedPolicy, described_tasks
 from benchmarks.search.ours import measurer_for
 from familyseer.cost_model import PackSumXGBModel
 from familyseer.ledger import Ledger
-from familyseer.meta_schedule.family_policy import FamilySketchPolicy
 
 __all__ = ["FORESEE_SHARE", "Published", "core_family"]
 
@@ -33,17 +32,15 @@ class Published:
 
     def tune(self, work: Work, report: Report) -> None:
         """Warm every task up, then alternate rounds with foreseen siblings."""
-        described, ledger, per_round = described_tasks(work), Ledger(), work.job.per_round
+        described, ledger, per_round, seed = described_tasks(work), Ledger(), work.job.per_round, work.job.seed
         family = [core_family(task.operator) for task in described]
         sizes = Counter(family)
         models = {
-            name: PackSumXGBModel(min_samples=size * per_round + 1, adaptive_training=False)
+            name: PackSumXGBModel(seed=seed, min_samples=size * per_round + 1, adaptive_training=False)
             for name, size in sizes.items()
         }
         policies = [
-            FamilySketchPolicy(
-                task, models[name], params=AS_PUBLISHED, seed=work.job.seed, described=info, ledger=ledger, verbose=0
-            )
+            PublishedPolicy(task, models[name], seed=seed, described=info, ledger=ledger, verbose=0)
             for task, info, name in zip(work.tasks, described, family, strict=True)
         ]
         with measurer_for(work) as measurer:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,17 @@ from familyseer.meta_schedule.measurer import MeasureRequest
 from familyseer.meta_schedule.relax import default_schedule
 from familyseer.meta_schedule.search_policy import measure_request
 from familyseer.meta_schedule.space import module_hash
+from familyseer.meta_schedule.stack import places
 
-__all__ = ["remeasure"]
+__all__ = ["final_timing", "remeasure"]
 
 _PASSES = 5
 _PASS_MS = 50
+
+
+def final_timing() -> dict[str, int]:
+    """Return what latencies of two results must have in common to be compared: passes, their least ms, stack places."""
+    return {"passes": _PASSES, "pass_ms": _PASS_MS, "stack_places": len(places())}
 
 
 def remeasure(work: Work, runs: Mapping[str, Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -66,7 +73,7 @@ def remeasure(work: Work, runs: Mapping[str, Sequence[dict[str, Any]]]) -> list[
 
 def _timed(requests: Sequence[MeasureRequest]) -> list[MeasureResult]:
     with auto_scheduler.ProgramMeasurer(
-        auto_scheduler.LocalBuilder(timeout=60),
+        auto_scheduler.LocalBuilder(timeout=60, patience=inf),  # a finalist that compiles slowly is none the worse
         auto_scheduler.LocalRunner(number=3, repeat=1, min_repeat_ms=_PASS_MS, timeout=30),
         verbose=0,
     ) as measurer:

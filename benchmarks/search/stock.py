@@ -55,6 +55,7 @@ class Stock:
                 work_dir=folder,
                 max_trials_global=job.trials,
                 num_trials_per_iter=job.per_round,
+                task_scheduler=ms.task_scheduler.GradientBased(seed=job.seed + 1),  # its default, but for the seed
                 runner=ms.runner.LocalRunner(evaluator_config=evaluator),
                 measure_callbacks=[*ms.MeasureCallback.create("default"), teller],
             )

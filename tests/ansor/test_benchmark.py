@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from benchmarks import ansor
+from benchmarks.command import exit_status
 from familyseer.errors import InvalidInputError
 from tests.ansor.workloads import QUICK
 
@@ -62,12 +63,87 @@ def test_convolutions_are_built_side_by_side(host):
     assert [(int(result.error_no), str(result.error_msg)) for result in results] == [(0, "")] * 12
 
 
-@pytest.mark.parametrize("names", [["sketch.xgb.family_op"], ["tvm", "sketch.xgb.family_op:no_tranfser"]])
+def test_a_schedule_that_fails_at_the_end_is_passed_over(monkeypatch):
+    """Its contestant keeps what it had before, and the report says that there was one."""
+    monkeypatch.setattr(ansor, "WORKLOADS", [None, None])
+    content = document()
+    content["blocks"][0]["runs"]["sketch.xgb.family_op"]["incumbents"].append({"trial": 4, "task": 0, "seconds": None})
+    assert ansor.curve(content["blocks"][0]["runs"]["sketch.xgb.family_op"], 4, 2) == [float("inf"), 3.0, 3.0, 3.0]
+    assert "1 of 8 schedules failed when all were timed together" in ansor.report(content)
+    assert "failed" not in ansor.report(document())
+
+
+def test_nothing_to_compare_with_is_refused(monkeypatch):
+    """Where no schedule of TVM's own could be timed."""
+    monkeypatch.setattr(ansor, "WORKLOADS", [None, None])
+    content = document()
+    content["blocks"][0]["runs"][ansor.STOCK]["incumbents"] = [{"trial": 1, "task": 0, "seconds": None}]
+    with pytest.raises(InvalidInputError, match="tvm must have a schedule of every task that could be timed"):
+        ansor.report(content)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["sketch.xgb.family_op"],
+        ["tvm", "sketch.xgb.family_op:no_tranfser"],
+        ["tvm", "sketch.xgb.family_op:"],
+        ["tvm", "sketch.xgb.family_pq"],
+        ["tvm", "tvm:no_transfer"],
+        ["tvm", "sketch.xgb", "sketch.xgb"],
+    ],
+)
 def test_strange_contestants_are_refused(tmp_path, monkeypatch, names):
-    """Without TVM there is nothing to compare with; an ablation is one of those there are."""
+    """Without TVM there is nothing to compare with; policies and ablations are those there are, and TVM has none."""
     monkeypatch.setattr(sys, "argv", ["ansor", "--out", str(tmp_path / "a.json"), "--contestants", *names])
-    with pytest.raises(InvalidInputError, match="`--contestants` must have tvm, and ablations among no_transfer"):
+    with pytest.raises(InvalidInputError, match=r"`--contestants` must have tvm, and policies among sketch\.random"):
         ansor.run()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "content", "message"),
+    [
+        (["--seeds", "0"], None, "`--seeds` must be an integer ≥ 1"),
+        (["--trials", "95"], None, "`--trials` must be an integer ≥ 96"),
+        (["--per-round", "0"], None, "`--per-round` must be an integer ≥ 1"),
+        ([], "", "must be results of `python -m benchmarks.ansor`"),
+        ([], "[]", "it is damaged"),
+        ([], '{"machine": {}, "settings": {}}', "it is damaged"),
+        ([], '{"machine": {}, "settings": {}, "blocks": [{}]}', "it is damaged"),
+    ],
+)
+def test_bad_input_is_refused(tmp_path, monkeypatch, capsys, arguments, content, message):
+    """Exit status 2 and one sentence."""
+    out = tmp_path / "a.json"
+    if content is not None:
+        out.write_text(content)
+    monkeypatch.setattr(sys, "argv", ["ansor", "--out", str(out), *arguments])
+    assert exit_status(ansor.run) == 2
+    assert message in capsys.readouterr().err
+
+
+MACHINE = {"cpu": "znver3", "python": "3.10.13", "tvm": "0.16.dev0", "commit": "abc", "command": "python -m x"}
+
+
+def test_a_resume_names_every_commit_and_command(tmp_path):
+    """Of those that contributed, also to results that named the first commit only."""
+    path = tmp_path / "a.json"
+    there = {name: value for name, value in MACHINE.items() if name != "command"}
+    path.write_text(json.dumps({"machine": there, "settings": {"trials": 4}, "blocks": []}))
+    found = ansor.resume(path, MACHINE | {"commit": "def", "command": "python -m y"}, {"trials": 4})
+    assert (found["machine"]["commit"], found["commands"]) == ("abc, def", ["python -m y"])
+    path.write_text(json.dumps(found))
+    found = ansor.resume(path, MACHINE, {"trials": 4})
+    assert (found["machine"]["commit"], found["commands"]) == ("abc, def", ["python -m y", "python -m x"])
+
+
+@pytest.mark.parametrize("name", ["cpu", "python", "tvm"])
+def test_a_resume_elsewhere_is_refused(tmp_path, name):
+    """Another processor, Python or TVM."""
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"machine": MACHINE | {name: "other"}, "settings": {"trials": 4}, "blocks": []}))
+    with pytest.raises(InvalidInputError, match=f"another machine: {name} is 'other' there and '{MACHINE[name]}' here"):
+        ansor.resume(path, MACHINE, {"trials": 4})
 
 
 def test_the_command_tunes_times_and_goes_on(host, tmp_path, monkeypatch, capsys):
@@ -88,6 +164,8 @@ def test_the_command_tunes_times_and_goes_on(host, tmp_path, monkeypatch, capsys
     for found in block["runs"].values():
         assert {entry["task"] for entry in found["incumbents"]} == {0, 1}
         assert all(0 < entry["seconds"] < 1 for entry in found["incumbents"])
+    assert block["tuned"]["commit"] == first["machine"]["commit"]
+    assert len(first["commands"]) == 1
     assert run(1) == first
     with pytest.raises(InvalidInputError, match="was made with other settings or on another machine"):
         run(1, trials=6)

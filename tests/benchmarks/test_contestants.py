@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
+from dataclasses import replace
 from math import prod
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -11,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tvm import te, topi
 
-from benchmarks.search import contestants
+from benchmarks.search import contestants, diffusion, ours, published, stock
 from benchmarks.search.child import Reporter
 from benchmarks.search.diffusion import (
     _Cluster,
     _DiffusedSeeds,
+    clusters_of,
     diffuse,
     keep,
     prior_of,
@@ -23,14 +28,19 @@ from benchmarks.search.diffusion import (
     scale,
     sketch_name,
 )
-from benchmarks.search.job import Job, network_options
+from benchmarks.search.job import Job, Work, network_options
+from benchmarks.search.loop import PublishedPolicy
 from benchmarks.search.published import core_family
 from benchmarks.search.stock import phase_seconds
 from familyseer.auto_scheduler import SearchTask
 from familyseer.errors import InvalidInputError
+from familyseer.families.keys import PolicyName
+from familyseer.meta_schedule.seeds import SeedSource
 from familyseer.meta_schedule.space import Evolution, ScheduleSpace, module_hash
 from familyseer.meta_schedule.traces import trace_json
+from familyseer.meta_schedule.transfer import sketch_of
 from familyseer.records import canonical_json
+from familyseer.task import Task
 from tests.meta_schedule.measuring import TARGET
 
 FACTORS = st.lists(st.integers(1, 16), min_size=2, max_size=4)
@@ -102,6 +112,89 @@ def test_siblings_start_from_the_prior_s_schedules():
     assert _DiffusedSeeds(cluster).seeds_for(other.task, softmax, 16, rng) == []
 
 
+def test_siblings_follow_the_prior_s_best_sketch_only():
+    """Its second best is no donor where it is made after another sketch."""
+    task = product(128, 96, 64)
+    sketches = [canonical_json(trace_json(sketch)) for sketch in space_of(task).sketches]
+    forms = [sketch_of(trace).form for trace in sketches]
+    assert forms[0] != forms[1]
+    cluster = _Cluster(members=[0, 1], prior=0)
+    by_form = {sketch_of(trace).form: trace for trace in map(trace_of, space_of(task).sample(16))}
+    cluster.learn([1.0, 2.0], lambda i: by_form[forms[i]])
+    made = _DiffusedSeeds(cluster).seeds_for(task.task, sketches, 16, np.random.default_rng(0))
+    assert {sketch_of(trace).form for trace in made} == {forms[0]}
+
+
+def test_clusters_have_one_sketch_and_one_rank():
+    """Tasks in the order in which they are named; a shape of another rank is no relative."""
+    found = clusters_of(["a", "a", "b", "a", "a"], [(64, 4), (8, 8), (8,), (2, 3, 4), (4, 64)])
+    assert [cluster.members for cluster in found] == [[0, 1, 4], [2], [3]]
+    assert [cluster.prior for cluster in found] == [1, 2, 3]
+
+
+class TestPublishedPolicy:
+    """The search of the methods of others."""
+
+    def test_a_population_is_of_seeds_alone_where_there_are_any(self):
+        """As many as MetaSchedule has, each as often as it takes."""
+        task, cluster = product(40, 256, 100), _Cluster(members=[0, 1], prior=0)
+        cluster.learn([1.0], lambda _: trace_of(space_of(product(128, 96, 64)).sample(4)[0]))
+        sketches = list(map(trace_of, space_of(task).sketches))
+        seeds = _DiffusedSeeds(cluster).seeds_for(task.task, sketches, 2, np.random.default_rng(0))
+
+        class Two(SeedSource):
+            def seeds_for(self, *_):
+                return seeds
+
+        started = PublishedPolicy(task, seeds=Two(), verbose=0).sample_initial_population()
+        assert len(started) == 512
+        assert sorted(Counter(map(trace_of, started)).values()) == [256, 256]
+
+    def test_a_population_without_seeds_is_sampled(self):
+        """Also 512, and nothing of our own transfer or steps among them."""
+        policy = PublishedPolicy(product(40, 256, 100), verbose=0)
+        assert policy.params.evolution(8) == Evolution(population=512, generations=4)
+        assert len(set(map(module_hash, policy.sample_initial_population()))) > 256
+
+    def test_few_candidates_of_the_first_round_are_random(self):
+        """Those of `eps_greedy`: what relatives taught the model is trusted from the start."""
+        assert PublishedPolicy(product(8, 8, 8), verbose=0)._random_share() == 0.05
+
+
+class Stop(Exception):
+    """Ends a contestant where it has shown enough."""
+
+
+@pytest.mark.parametrize(("module", "contestant"), [(published, published.Published), (diffusion, diffusion.Diffusion)])
+def test_cost_models_of_others_follow_the_seed(monkeypatch, module, contestant):
+    """Not one of their own, the same in every run."""
+    model = Mock(side_effect=Stop)
+    monkeypatch.setattr(module, "PackSumXGBModel", model)
+    with pytest.raises(Stop):
+        contestant().tune(work(seed=7), Mock())
+    assert model.call_args.kwargs["seed"] == 7
+
+
+def test_stock_s_scheduler_follows_the_seed(monkeypatch):
+    """TVM draws one otherwise; all else of it is as by default."""
+    scheduler, tune = Mock(), Mock()
+    monkeypatch.setattr(stock.ms.task_scheduler, "GradientBased", scheduler)
+    monkeypatch.setattr(stock.ms, "tune_tasks", tune)
+    stock.Stock().tune(work(seed=7), Mock())
+    scheduler.assert_called_once_with(seed=8)
+    assert tune.call_args.kwargs["task_scheduler"] is scheduler.return_value
+
+
+def work(seed):
+    """Return a job of one small product."""
+    return Work(job=Job(network="none", trials=8, seed=seed), tasks=[product(8, 8, 8)], weights=[1.0])
+
+
+def trace_of(schedule):
+    """Return what a contestant tells of a schedule."""
+    return canonical_json(trace_json(schedule))
+
+
 def test_sketches_of_other_structures_have_other_names():
     """A product and a softmax are no cluster."""
     data = te.placeholder((64, 64), name="data")
@@ -157,6 +250,49 @@ def test_unknown_names_are_refused(name):
     """The message says what there is."""
     with pytest.raises(InvalidInputError, match=r"must be one of|nothing to change"):
         contestants.check(name)
+
+
+@pytest.mark.parametrize("flag", ["random_families", "first_families"])
+def test_a_store_that_could_teach_nobody_is_refused(flag):
+    """Families that are fixed have no guests."""
+    with pytest.raises(InvalidInputError, match=f"{flag} has none that could learn from it"):
+        contestants.check(f"sketch.xgb.family_op:warm_store+{flag}")
+
+
+def test_a_large_population_is_one_of_programs():
+    """A search among choices has no population."""
+    name = "sketch.xgb.family_op"
+    params = {flag: ours._settings(work(seed=0), Mock(), name, frozenset({flag}))[1] for flag in ours.FLAGS}
+    assert params["large_population"] == {"evolutionary_search_population": 512, "choice_search": False}
+    assert params["program_search"] == {"choice_search": False}
+    assert params["pack_sum"] == {}
+
+
+def test_small_rounds_need_no_prior_where_a_guest_was_tuned():
+    """The store's tasks stand for the priors of their families, as they do without the flag."""
+    relative, light, heavy = (described(key, flops) for key, flops in [("guest", 1.0), ("light", 1.0), ("heavy", 9.0)])
+    scheduler, _ = ours._scheduler(work(seed=0), Mock(), frozenset({"small_rounds"}), None)
+    scheduler.described = (light, replace(light, key="light2"), heavy)
+    order = scheduler._make_strategy(PolicyName.parse("sketch.xgb.family_op"))._order
+    scheduler._knowledge = Mock(guests=(relative,))
+    warm = scheduler._make_strategy(PolicyName.parse("sketch.xgb.family_op"))._order
+    assert order[0] == "light"
+    assert warm == ("heavy", "light", "light2")
+
+
+def test_a_model_flag_keeps_the_account_of_what_families_take():
+    """As without the flag: ``families`` in the report is comparable."""
+    scheduler, _ = ours._scheduler(work(seed=0), Mock(), frozenset({"no_optimism"}), None)
+    scheduler._round = ("key", 0)
+    model = scheduler._make_model(PolicyName.parse("sketch.xgb.family_accuracy"), True, ())
+    with model._phase():
+        time.sleep(0.01)
+    assert scheduler.ledger.snapshot().phase_seconds("families") >= 0.01
+
+
+def described(key, flops):
+    """Return what is known of a task; heavy ones are of an operator of their own."""
+    return Task(key=key, name=key, operator="conv2d" if flops > 1 else "dense", structure="s", flops=flops)
 
 
 @pytest.mark.parametrize(("name", "size"), [("alexnet", "small"), ("resnet18", "huge")])

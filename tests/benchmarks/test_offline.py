@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import replace
 from itertools import pairwise
@@ -12,8 +13,9 @@ from math import inf
 import numpy as np
 import pytest
 
-from benchmarks import accuracy, bank, families, replay, stack, training_time
-from benchmarks.table import RANDOM_PROGRAMS, MeasuredTask, load_table, save_table
+from benchmarks import accuracy, bank, families, replay, simulate, stack, training_time
+from benchmarks.machine import describe, machine_of
+from benchmarks.table import RANDOM_PROGRAMS, MeasuredTask, load_origin, load_table, save_table
 from familyseer import auto_scheduler
 from familyseer.cost_model import RandomCostModel, XGBCostModel
 from familyseer.errors import InvalidInputError
@@ -41,6 +43,14 @@ def table(programs=40, tasks=("a_1", "a_2", "b_1"), weights=(1.0, 1.0, 1.0)):
             )
         )
     return made
+
+
+ORIGIN = {
+    "machine": {"cpu": "znver4", "cores": 2, "python": "3.11.7", "versions": {"apache-tvm": "0.27"}},
+    "network": "bert_base",
+    "size": "tiny",
+    "target": "llvm",
+}
 
 
 def tune_briefly(task, log):
@@ -77,6 +87,13 @@ class TestTable:
         assert {len(m.features) for m in found} == {128}
         assert sorted({m.task.operator for m in found}) == ["bmm", "c1", "c3", "d", "dw", "ln", "sm"]
 
+    def test_a_table_knows_its_origin(self, tmp_path):
+        """Older ones do not."""
+        save_table(tmp_path / "t.npz", table(), ORIGIN)
+        assert load_origin(tmp_path / "t.npz") == ORIGIN
+        assert [m.task.name for m in load_table(tmp_path / "t.npz")] == ["a_1", "a_2", "b_1"]
+        assert load_origin(RANDOM_PROGRAMS) is None
+
     @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"text"])
     def test_other_files_are_refused(self, tmp_path, content):
         """And so is one that is not there."""
@@ -84,6 +101,9 @@ class TestTable:
         for name in ("t.npz", "none.npz"):
             with pytest.raises(InvalidInputError, match="must be a table of measurements"):
                 load_table(tmp_path / name)
+
+
+ROWS = ("shared", "family, operator", "shared + family, operator", "family, hash", "shared + family, hash")
 
 
 class TestAccuracy:
@@ -107,6 +127,7 @@ class TestAccuracy:
         assert seed["metrics"]["measured"]["family, operator"]["pairwise_accuracy"] > 0.85
         assert set(seed["metrics"]) == {"measured", "new"}
         assert len(seed["metrics"]["new"]) == 9
+        assert json.loads(out.read_text())["table"] is None
         assert {p.suffix for p in tmp_path.glob("out.*")} == {".json", ".md", ".svg", ".png"}
         assert "| shared + family, random |" in capsys.readouterr().out
 
@@ -117,13 +138,57 @@ class TestAccuracy:
         full = load_table(path)
         names = [m.task.name for m in full]
         assert all(len(m.features) >= 3 and (m.seconds < 1e10).any() for m in full)
-        save_table(path, full[1:])
+        save_table(path, full[1:], load_origin(path))
         capsys.readouterr()
         accuracy.collect("bert_base", "llvm", 3, path, size="tiny")
         assert capsys.readouterr().out.count("programs") == 1
         again = load_table(path)
         assert [m.task.name for m in again] == names
         np.testing.assert_array_equal(again[1].seconds, full[1].seconds)
+        assert load_origin(path)["network"] == "bert_base"
+        assert load_origin(path)["machine"] == machine_of(describe())
+
+    @pytest.mark.parametrize(
+        ("origin", "message"),
+        [
+            (None, "machine is unknown there"),
+            (ORIGIN | {"machine": {"cpu": "other"}}, "machine is {'cpu': 'other'} there"),
+            (ORIGIN | {"network": "gpt2"}, "network is 'gpt2' there and 'bert_base' here. Give --table a new file"),
+        ],
+    )
+    def test_a_partial_table_of_another_origin_is_refused(self, tmp_path, monkeypatch, origin, message):
+        """Latencies of two machines, or tasks of two networks, do not belong into one table."""
+        path = tmp_path / "t.npz"
+        monkeypatch.setattr(accuracy, "machine_of", lambda described: ORIGIN["machine"])
+        save_table(path, table(), origin)
+        before = path.read_bytes()
+        with pytest.raises(InvalidInputError, match=re.escape(message)):
+            accuracy.collect("bert_base", "llvm", 3, path, size="tiny")
+        assert path.read_bytes() == before
+
+    def test_families_that_are_the_same_have_no_rows_twice(self):
+        """Where structures are operators the report says so; where they are not it has rows for both."""
+        seed = {
+            "metrics": {"new": {name: {"peak_at_1": 0.5} for name in ROWS}},
+            "families": {"operator": ["a", "a", "b"], "hash": ["x", "x", "y"]},
+            "adjusted_rand_index": dict.fromkeys(accuracy.FAMILIES, 1.0),
+        }
+        result = {"seeds": [seed], "table": ORIGIN}
+        text = accuracy.show(result)
+        assert "Families by structure (hash) are those by operator in this table" in text
+        assert [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")] == [
+            "| new", "| shared", "| family, operator", "| shared + family, operator",
+        ]  # fmt: skip
+        seed["families"]["hash"] = ["x", "y", "y"]
+        assert "| family, hash | 0.500 ± 0.000 |" in accuracy.show(result)
+
+    def test_the_report_says_where_the_table_was_measured(self):
+        """Not where it is studied."""
+        result = {"seeds": [], "table": ORIGIN}
+        assert accuracy._measured_where(result) == (
+            "Programs of bert_base (size tiny, target `llvm`), measured on 2 cores (`znver4`) with apache-tvm 0.27."
+        )
+        assert "does not say where" in accuracy._measured_where({"table": None})
 
     @pytest.mark.parametrize("arguments", [["--seeds", "0"], ["--programs", "0"], ["--table", "none.npz"]])
     def test_bad_input_is_refused(self, monkeypatch, capsys, tmp_path, arguments):
@@ -131,6 +196,9 @@ class TestAccuracy:
         monkeypatch.setattr(sys, "argv", ["x", *arguments, "--out", str(tmp_path / "out.json")])
         assert accuracy.main() == 2
         assert "must be" in capsys.readouterr().err
+
+
+NAMES = ("a_1", "a_2", "a_3", "b_1", "b_2", "b_3")
 
 
 class TestFamilies:
@@ -152,6 +220,16 @@ class TestFamilies:
         assert len(set(first.tolist())) == 12
         assert first.tolist() != other.tolist()
 
+    def test_random_families_are_drawn_anew_for_every_choice_of_programs(self):
+        """One draw, judged again and again, says nothing of chance."""
+        tasks = [
+            replace(measured, task=replace(measured.task, operator=operator))
+            for measured, operator in zip(table(programs=8, tasks=NAMES, weights=(1.0,) * 6), "uvwxyz", strict=True)
+        ]
+        tasks[1] = replace(tasks[1], task=replace(tasks[1].task, operator="u"))
+        found = families.study(tasks, 8, 6)["indices"]["random families"]["operators"]
+        assert len(set(found)) > 1
+
     def test_the_command(self, tmp_path, monkeypatch, capsys):
         """Every variant; figures, raw and drawn, land on disk."""
         save_table(tmp_path / "t.npz", table(programs=64, tasks=("a_1", "a_2", "b_1")))
@@ -160,7 +238,7 @@ class TestFamilies:
         monkeypatch.setattr(sys, "argv", ["x", *arguments])
         assert families.main() == 0
         (found,) = json.loads(out.read_text())["studies"]
-        assert found["indices"].keys() == families.VARIANTS.keys()
+        assert found["indices"].keys() == {*families.VARIANTS, "random families"}
         assert found["indices"]["alignment and cross-accuracy (the default)"]["operators"] == [1.0, 1.0]
         assert {p.suffix for p in tmp_path.glob("out.*")} == {".json", ".md", ".svg", ".png"}
         assert "| random families |" in capsys.readouterr().out
@@ -354,3 +432,13 @@ class TestReplay:
         monkeypatch.setattr(sys, "argv", ["x", *arguments])
         assert replay.main() == 2
         assert "must be" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("study", [accuracy, bank, families, replay, simulate, stack, training_time])
+def test_an_out_that_cannot_be_written_is_refused_before_the_work(study, monkeypatch, capsys, tmp_path):
+    """Exit status 2 and one sentence."""
+    path = str(tmp_path)
+    given = {bank: ["--tables", path], simulate: [path], stack: [path]}.get(study, [])
+    monkeypatch.setattr(sys, "argv", ["x", *given, "--out", path])
+    assert study.main() == 2
+    assert capsys.readouterr().err == f"error: `--out` must name a file; {path} is a folder\n"

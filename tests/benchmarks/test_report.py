@@ -58,13 +58,13 @@ def block(seed, **changes):
     } | changes
 
 
-def document(*blocks, **machine):
+def document(*blocks, settings=None, **machine):
     """Return raw results."""
     return {
         "format": FORMAT,
         "version": 1,
         "machine": MACHINE | machine,
-        "settings": SETTINGS,
+        "settings": SETTINGS | (settings or {}),
         "blocks": list(blocks),
     }
 
@@ -92,11 +92,29 @@ def test_ratios_are_medians_over_seeds_and_never_is_a_loss(tmp_path):
 def test_final_latencies_and_phases(tmp_path):
     """Stock's 2.00 ms over 1.90 and 2.01 ms, which were there when stock ended; stock still has 4 ms when ours ends, at 15 s."""
     text = report.write_report([document(block(0), block(1))], tmp_path, ["stock", "sketch.xgb"])
-    finals = [line for line in text.splitlines() if line.endswith("| 0 | 0 | 0 | 0 | 0 |")]
-    assert (
-        finals[1] == "| sketch.xgb | 1.955 | 1.02 (1.00 to 1.05) | 1.02 (1.00 to 1.05) | 15 | 15 | 0 | 0 | 0 | 0 | 0 |"
+    finals = [line for line in text.splitlines() if line.endswith("| 0 | 0 | 0 | 0 | 0 | 0.0 | 0.0 |")]
+    assert finals[1] == (
+        "| sketch.xgb | 1.955 | 1.02 (1.00 to 1.05) | 1.02 (1.00 to 1.05) | 15 | 15 | 0 | 0 | 0 | 0 | 0 | 0.0 | 0.0 |"
     )
-    assert finals[2] == "| stock | 2.000 | 0.98 (0.95 to 1.01) | 0.49 (0.47 to 0.50) | 30 | 30 | 0 | 0 | 0 | 0 | 0 |"
+    assert finals[2] == (
+        "| stock | 2.000 | 0.98 (0.95 to 1.01) | 0.49 (0.47 to 0.50) | 30 | 30 | 0 | 0 | 0 | 0 | 0 | 0.0 | 0.0 |"
+    )
+
+
+def test_shares_of_families_and_training_are_medians_of_the_wall_time(tmp_path):
+    """0.3 of 15 s, 0.6 of 20 s and 1 of 40 s are 2, 3 and 2.5 %; 0.75 of 15 s, 2 of 20 s and 1.6 of 40 s 5, 10 and 4 %."""
+    blocks = []
+    for seed, (total, families, train) in enumerate([(15.0, 0.3, 0.75), (20.0, 0.6, 2.0), (40.0, 1.0, 1.6)]):
+        made = block(seed)
+        made["runs"]["sketch.xgb"][-1]["seconds"] = {
+            "search": total - families - train, "build": 0, "run": 0, "train": train, "families": families, "other": 0
+        }  # fmt: skip
+        blocks.append(made)
+    text = report.write_report([document(*blocks)], tmp_path)
+    header = next(line for line in text.splitlines() if line.startswith("| contestant | final ms"))
+    row = [line for line in text.splitlines() if line.startswith("| sketch.xgb |")][-1]
+    assert header.endswith("| families, % | train, % |")
+    assert row.endswith("| 2.5 | 5.0 |")
 
 
 def test_any_contestant_can_be_the_baseline(tmp_path):
@@ -151,6 +169,14 @@ def test_the_command_writes_the_report(tmp_path, capsys, monkeypatch):
         (document(block(1), versions={"apache-tvm": "0.26"}), "must all be of one machine"),
         (document(block(1, runs={"sketch.xgb": rounds((1.0, 1))})), "must have a run of 'stock'"),
         (document(block(0)), "seed 0 must be in one file only"),
+        (document(block(1), settings={"target": "cuda"}), "same settings; target is 'cuda' in"),
+        (document(block(1), settings={"size": "full"}), "same settings; size is 'full' in"),
+        (document(block(1), settings={"per_round": 64}), "same settings; per_round is 64 in"),
+        (document(block(1), settings={"min_repeat_ms": 10}), "same settings; min_repeat_ms is 10 in"),
+        (
+            document(block(1), settings={"final_timing": {"passes": 1}}),
+            "same settings; final_timing is {'passes': 1} in",
+        ),
         (document(block(1, trials=9)), "same trials and contestants"),
     ],
 )
@@ -172,6 +198,58 @@ def test_other_files_are_refused(tmp_path, content):
         load(path)
 
 
+@pytest.mark.parametrize("missing", ["machine", "settings", "blocks"])
+def test_damaged_results_are_refused(tmp_path, capsys, monkeypatch, missing):
+    """A right header is not enough: exit status 2 and one sentence."""
+    content = document(block(0))
+    del content[missing]
+    path = saved(tmp_path, "a.json", content)
+    monkeypatch.setattr("sys.argv", ["report", str(path), "--out", str(tmp_path / "out")])
+    assert report.main() == 2
+    assert "a.json must be whole results of" in capsys.readouterr().err
+
+
+def test_a_block_without_its_runs_is_refused(tmp_path):
+    """Nothing of it could be shown."""
+    content = document(block(0))
+    del content["blocks"][0]["runs"]
+    with pytest.raises(InvalidInputError, match="it is damaged"):
+        load(saved(tmp_path, "a.json", content))
+
+
+def test_an_out_that_is_a_file_is_refused(tmp_path, capsys, monkeypatch):
+    """Figures need a folder."""
+    path = saved(tmp_path, "a.json", document(block(0)))
+    monkeypatch.setattr("sys.argv", ["report", str(path), "--out", str(path)])
+    assert report.main() == 2
+    assert "`--out` must lead to a folder that can be written" in capsys.readouterr().err
+
+
+def test_settings_date_and_machine_stand_under_each_title(tmp_path):
+    """Whoever reads a table knows how, when and on what it was measured."""
+    settings = {
+        "target": "llvm", "size": "small", "per_round": 16, "min_repeat_ms": 100,
+        "final_timing": {"passes": 5, "pass_ms": 50, "stack_places": 8},
+    }  # fmt: skip
+    made = [
+        block(
+            seed, tuned={"date": f"2026-01-0{seed + 1}", "commit": "abc"}, timed={"date": "2026-01-03", "commit": "def"}
+        )
+        for seed in (0, 1)
+    ]
+    lines = report.write_report([document(*made, settings=settings)], tmp_path).splitlines()
+    assert lines[lines.index("## net, batch 1, 1 tasks, 3 trials, seeds 0, 1") + 2] == (
+        "Target `llvm`, size small, rounds of 16, candidates timed for at least 100 ms; final timing: 5 passes of at least "
+        "50 ms at 8 places of the stack. Measured 2026-01-01 to 2026-01-03 at abc, def on 2 cores (`znver4`)."
+    )
+
+
+def test_older_results_say_that_they_do_not_know(tmp_path):
+    """Those that recorded neither date nor final timing."""
+    text = report.write_report([document(block(0))], tmp_path)
+    assert "final timing: not recorded. Measured on a date that was not recorded on 2 cores (`znver4`)." in text
+
+
 def test_no_block_is_no_report():
     """An interrupted first block leaves nothing to say."""
     with pytest.raises(InvalidInputError, match="no finished block"):
@@ -181,9 +259,14 @@ def test_no_block_is_no_report():
 def test_a_resume_keeps_what_is_there(tmp_path):
     """Same machine, same settings: the blocks stay; a new commit is no other machine, but it is told."""
     path = saved(tmp_path, "a.json", document(block(0)))
-    found = resume(path, MACHINE | {"commit": "def"}, SETTINGS)
+    found = resume(path, MACHINE | {"commit": "def", "command": "python -m y"}, SETTINGS)
     assert found["blocks"] == [json.loads(json.dumps(block(0)))]
     assert found["machine"]["commit"] == "abc, def"
+    assert found["machine"]["command"] == "python -m x"
+    assert found["commands"] == ["python -m x", "python -m y"]
+    write(path, found)
+    assert resume(path, MACHINE, SETTINGS)["commands"] == ["python -m x", "python -m y"]
+    write(path, document(block(0)))
     assert resume(path, MACHINE, SETTINGS)["machine"]["commit"] == "abc"
     assert resume(tmp_path / "none.json", MACHINE, SETTINGS)["blocks"] == []
 
@@ -193,6 +276,8 @@ def test_a_resume_keeps_what_is_there(tmp_path):
     [
         (MACHINE | {"cpu": "skylake"}, SETTINGS, "another machine: cpu is 'znver4' there and 'skylake' here"),
         (MACHINE, SETTINGS | {"trials": 4}, "another setting: trials is 3 there and 4 here"),
+        (MACHINE, {"trials": 3}, r"another setting: baselines is \['stock', 'sketch.xgb'\] there and None here"),
+        (MACHINE, SETTINGS | {"final_timing": {"passes": 5}}, "final_timing is None there and {'passes': 5} here"),
     ],
 )
 def test_a_resume_elsewhere_is_refused(tmp_path, machine, settings, message):

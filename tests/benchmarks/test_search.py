@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from unittest.mock import Mock
 
@@ -14,6 +15,7 @@ from benchmarks.search import __main__ as command
 from benchmarks.search import block
 from benchmarks.search.job import Job
 from familyseer import auto_scheduler
+from familyseer.meta_schedule.stack import places
 from familyseer.records import RecordLog
 from tests.meta_schedule.test_search_policy import QUICK
 from tests.meta_schedule.test_task_scheduler import options, tasks
@@ -97,6 +99,12 @@ def test_machine_and_command_are_told(results):
     document = json.loads(results.read_text())
     assert {"cpu", "cores", "python", "versions", "commit", "command"} <= document["machine"].keys()
     assert document["settings"]["trials"] == 6
+    assert document["settings"]["final_timing"] == {"passes": 5, "pass_ms": 50, "stack_places": len(places())}
+    assert document["commands"] == [document["machine"]["command"]]
+    (found,) = document["blocks"]
+    for what in ("tuned", "timed"):
+        assert found[what]["commit"] == document["machine"]["commit"]
+        assert re.fullmatch(r"20\d\d-\d\d-\d\d", found[what]["date"])
 
 
 def test_a_second_call_goes_on(results, store, monkeypatch, capsys):
@@ -146,6 +154,11 @@ def test_an_interruption_before_the_timing_loses_nothing(monkeypatch, tmp_path, 
     [
         (["--baselines", "ansor", "--trials", "8"], "a contestant must be one of"),
         (["--baselines", "stock", "stock", "--trials", "8"], "must name each contestant once"),
+        (["--network", "bert_base", "bert_base", "--trials", "16"], "`--network` must name each network once"),
+        (["--batch", "1", "1", "--trials", "16"], "`--batch` must name each batch size once; got 1 1"),
+        (["--batch", "0", "--trials", "16"], "`--batch` must be at least 1; got 0"),
+        (["--records", __file__, "--trials", "16"], "`--records` must lead to a folder that can be written"),
+        (["--logs", __file__, "--trials", "16"], "`--logs` must lead to a folder that can be written"),
         (["--baselines", "sketch.random", "--trials", "3"], "must be at least 16, one round"),
         (["--baselines", "sketch.xgb.family_op:warm_store", "--trials", "16"], "`--store` must be a folder that"),
         (["--baselines", "sketch.random", "--trials", "0"], "`--trials` must be at least 1"),
@@ -157,6 +170,58 @@ def test_bad_input_is_refused(monkeypatch, capsys, tmp_path, arguments, message)
     assert run(monkeypatch, tmp_path / "raw.json", *arguments) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "raw.json").exists()
+
+
+def test_an_out_that_cannot_be_written_is_refused_at_once(monkeypatch, capsys, tmp_path):
+    """Not after hours of measuring."""
+    monkeypatch.setattr(command, "run_block", Mock(side_effect=AssertionError))
+    (tmp_path / "file").touch()
+    for out, message in [
+        (tmp_path / "file" / "raw.json", "`--out` must lead to a folder that can be written"),
+        (tmp_path, "`--out` must name a file"),
+    ]:
+        assert run(monkeypatch, out, "--trials", 16, "--baselines", "sketch.random") == 2
+        assert message in capsys.readouterr().err
+
+
+def test_every_budget_is_checked_before_the_first_block(monkeypatch, capsys, tmp_path):
+    """ResNet-18 has more tasks than BERT: what is enough for one is refused for the other before anything is measured."""
+    monkeypatch.setattr(command, "run_block", Mock(side_effect=AssertionError))
+    arguments = ["--network", "bert_base", "resnet18", "--only", "", "--trials", 144, "--baselines", "sketch.random"]
+    assert run(monkeypatch, tmp_path / "raw.json", *arguments) == 2
+    assert re.search(r"`--trials` must be at least \d+, .* tasks of resnet18; got 144", capsys.readouterr().err)
+
+
+def test_a_block_that_fails_does_not_end_the_others(monkeypatch, capsys, tmp_path):
+    """The command goes on, names the block at the end and exits with 1; the same command then makes up for it."""
+    out, made = tmp_path / "raw.json", []
+
+    def break_seed_1(job, *_):
+        made.append(job.seed)
+        if job.seed == 1 and made.count(1) == 1:
+            raise block.BlockFailure("sketch.random failed; see its log")
+        rounds = [{"task": 0, "seconds": {"run": 1.0}, "latencies": [1e-3] * 16, "schedule": None}]
+        return {"sketch.random": rounds}
+
+    monkeypatch.setattr(command, "run_contestants", break_seed_1)
+    arguments = ["--seeds", 3, "--trials", 16, "--baselines", "sketch.random"]
+    assert run(monkeypatch, out, *arguments) == 1
+    errors = capsys.readouterr().err
+    assert "bert_base batch 1 seed 1: sketch.random failed; see its log\n--logs DIR keeps" in errors
+    assert errors.endswith("error: 1 failed: bert_base batch 1 seed 1; the same command tries them again\n")
+    assert [found["seed"] for found in json.loads(out.read_text())["blocks"]] == [0, 2]
+    assert run(monkeypatch, out, *arguments) == 0
+    assert made == [0, 1, 2, 1]
+    assert len(json.loads(out.read_text())["blocks"]) == 3
+
+
+def test_what_a_block_did_not_measure_is_no_longer_awaited():
+    """The first of two blocks of 64 trials ends after 16: 64 are left."""
+    progress = command.Progress(total=128, per_block=64)
+    progress.start_block("first")
+    progress.tell("first", "stock", 16, 1.0)
+    progress.end_block()
+    assert progress.total - progress.before == 64
 
 
 class TestFailingContestant:
