@@ -16,7 +16,6 @@ from familyseer.ansor.journal import History, Journal, journal_of, read_history,
 from familyseer.ansor.policies import Policies
 from familyseer.ansor.records import Log, Round, mend, read_log, tvms_line
 from familyseer.errors import InvalidInputError
-from familyseer.families.learner import FamilyModel
 from familyseer.families.partition import Partition
 from familyseer.measure import MeasureResult
 from familyseer.records import FamiliesRecord
@@ -114,43 +113,44 @@ def restore(
     history = read_history(journal_of(log_file), target_text(tasks[0].target)) if log_file is not None else History()
     keys = [str(task.workload_key) for task in tasks]
     rounds = log.rounds(size, {index: history.ends.get(key, frozenset()) for index, key in enumerate(keys)})
-    changes = history.changes(policies.name)
-    decided = _replay(policies, rounds, tasks, changes)
+    changes = _of_tasks(history.changes(policies.name), keys)
+    _replay(policies, rounds, tasks, changes)
     if policies.journal is not None:
         policies.journal.restart([(keys[index], len(states)) for index, states in rounds], history.ends)
-    if not decided:
-        policies.learner.catch_up()
+    if rounds and changes is not None:
+        last = rounds[-1][0]
+        if sum(state.task == last for state in log.states) not in history.ends.get(keys[last], ()):  # cut short
+            policies.learner.catch_up()
     return [(index, [state.result for state in states]) for index, states in rounds]
 
 
-def _replay(
-    policies: Policies,
-    rounds: Sequence[Round],
-    tasks: Sequence[Any],
-    changes: Mapping[tuple[TaskKey, int], FamiliesRecord] | None,
-) -> bool:
-    """Let model, families and donors learn rounds; return whether the families after the last one are known."""
-    numbers, decided = Counter[int](), True
+_Changes = Mapping[tuple[TaskKey, int], FamiliesRecord]
+
+
+def _of_tasks(changes: _Changes | None, keys: Sequence[TaskKey]) -> _Changes | None:
+    """Return changes of the partition if they are of these tasks, no more and no fewer."""
+    try:
+        for change in (changes or {}).values():
+            Partition(families=change.families).require(keys)
+    except InvalidInputError as err:
+        logger.warning("the families in the log's journal are left out: %s", err)
+        return None
+    return changes
+
+
+def _replay(policies: Policies, rounds: Sequence[Round], tasks: Sequence[Any], changes: _Changes | None) -> None:
+    """Let model, families and donors learn rounds; families are decided anew where `changes` is None."""
+    numbers = Counter[int]()
     for index, states in rounds:
         task, given, results = tasks[index], [state.state for state in states], [state.result for state in states]
+        key = str(task.workload_key)
         if changes is None:
             policies.model.learn(task, given, results)
         else:
             policies.model.recall(task, given, results)
-            change = changes.get((str(task.workload_key), numbers[index]))
-            decided = change is not None and _adopt(policies.learner, change)
+            if (key, numbers[index]) in changes:
+                policies.learner.adopt(Partition(families=changes[key, numbers[index]].families))
         numbers[index] += 1
         if policies.seeds is not None:
-            with policies.model.ledger.phase("other", str(task.workload_key)):
+            with policies.model.ledger.phase("other", key):
                 policies.seeds.learn(task, given, results)
-    return decided
-
-
-def _adopt(learner: FamilyModel, change: FamiliesRecord) -> bool:
-    """Take over families that were decided before; return whether they are of the present tasks."""
-    try:
-        learner.adopt(Partition(families=change.families))
-    except InvalidInputError as err:
-        logger.warning("the families after round %d of task %s are left out: %s", change.round, change.task, err)
-        return False
-    return True
