@@ -75,7 +75,8 @@ def read_history(path: Path, target: str) -> History:
     """Read a journal; damaged lines are left out with a warning, and a file that cannot be read is an empty one."""
     ends: dict[TaskKey, set[int]] = {}
     policies: set[str] = set()
-    families, bad = [], 0
+    families: list[FamiliesRecord] = []
+    bad = 0
     for line in _lines(path):
         try:
             entry = _decode(line)
@@ -92,7 +93,9 @@ def read_history(path: Path, target: str) -> History:
     if bad:
         logger.warning("%s: %d damaged lines are left out", path, bad)
     return History(
-        ends={key: frozenset(counts) for key, counts in ends.items()}, policies=frozenset(policies), families=families
+        ends={key: frozenset(counts) for key, counts in ends.items()},
+        policies=frozenset(policies),
+        families=tuple(families),
     )
 
 
