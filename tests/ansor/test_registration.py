@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import tvm.auto_scheduler
@@ -61,6 +62,8 @@ def test_the_stock_scheduler_goes_on_with_family_policies(registered, tmp_path, 
     assert len({line.split('"r"')[0] for line in first + records}) == 26
     assert "lines left out: 1 for other targets, 2 that are no records of auto_scheduler" in caplog.text
     assert again.load_log_file == str(log)
+    ended = [json.loads(line) for line in Path(f"{log}.families").read_text().splitlines()]
+    assert sum({entry["task"]: entry["trials"] for entry in ended if entry["kind"] == "round"}.values()) == 26
     assert all(isinstance(policy, FamilySketchPolicy) for policy in again.search_policies)
     assert again.search_policies[0]._seeds.pool.best()
 

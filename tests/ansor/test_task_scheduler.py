@@ -76,6 +76,23 @@ def test_every_round_starts_from_tile_sizes_that_promise_most(tuned):
         assert len(alone.generate_sketches()) == plain
 
 
+def test_a_policy_that_is_replaced_is_freed(host):
+    """TVM's object of every round would stay in memory with all states of the task: about half a MiB here, each."""
+    own = products()[0]
+    policies = make_policies(PolicyName.parse("sketch.xgb.family_op"), [own], [describe(own)], verbose=0)
+    [policy] = policies.search
+
+    def renewed(times: int) -> int:
+        for _ in range(times):
+            policy.sample_initial_population()
+            policy._renew()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    assert renewed(0) > 0
+    before = renewed(20)
+    assert renewed(60) - before < 8 << 20
+
+
 def test_overhead_is_small(tuned):
     """What is neither TVM's search, build and run nor training takes next to no time, and no second is left out."""
     _, scheduler, summary = tuned
@@ -169,6 +186,18 @@ def test_a_resumed_run_has_the_same_families(divided, tmp_path):
         [s._policies.learner.confidence(own.workload_key).batches for own in s.tasks] for s in (first, again)
     )
     assert after == before
+
+
+def test_a_round_cut_short_is_a_round(divided, tmp_path):
+    """A run killed before its last round ended: what was not decided is decided now, and the journal has its end."""
+    log, first = divided
+    journal = Path(f"{log}.families").read_text().splitlines()
+    assert json.loads(journal[-1])["kind"] == "round"
+    again = taken_up(log, tmp_path, journal="\n".join(journal[:-1]))
+
+    assert again.task_cts == first.task_cts
+    assert again.partition == first.partition
+    assert (tmp_path / "copy.json.families").read_text().splitlines() == journal
 
 
 def test_recorded_families_are_taken_over_as_they_are(divided, tmp_path):
