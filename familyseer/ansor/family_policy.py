@@ -43,7 +43,7 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
     measured
         Lines of TVM's log: what was measured of the task before, which is not measured again.
     journal
-        Told where rounds begin and end.
+        Told where rounds begin and end; None: nobody is.
 
     Raises
     ------
@@ -64,7 +64,8 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
         measured: Sequence[str] = (),
         journal: Journal | None = None,
     ) -> None:
-        self._task, self._key, self._seeds, self._journal = task, str(task.workload_key), seeds, journal
+        self._task, self._key, self._seeds = task, str(task.workload_key), seeds
+        self._journal = journal or Journal(None)
         self._model, self._verbose, self._params = program_cost_model, verbose, {**_SEARCH, **_checked(params)}
         self._seed, self._callbacks, self._measured = seed, list(init_search_callbacks or ()), list(measured)
         self._used = False
@@ -74,8 +75,7 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
     def continue_search_one_round(self, num_measure: int, measurer: Any) -> tuple[Any, Any]:
         """Search and measure as TVM does, then let relatives know."""
         ledger = self._model.ledger
-        if self._journal is not None:
-            self._journal.begin(self._key)
+        self._journal.begin(self._key)
         if self._used and self._seeds is not None:
             with ledger.phase("other", self._key):
                 self._renew()
@@ -120,8 +120,7 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
             states = [given.state for given in inputs]
             self._seeds.learn(self._task, states, [result_of(result) for result in results])
             self._measured += [dump_record_to_string(*pair) for pair in zip(inputs, results, strict=True)]
-        if self._journal is not None:
-            self._journal.end(len(inputs))
+        self._journal.end(len(inputs))
 
 
 def _checked(params: Mapping[str, Any] | None) -> dict[str, Any]:

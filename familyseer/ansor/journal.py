@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,42 +129,39 @@ class Journal:
     Parameters
     ----------
     log
-        TVM's log; the journal is beside it, see `journal_of`.
+        TVM's log; the journal is beside it, see `journal_of`. None: nothing is written.
     target, policy
         What is tuned for, see `target_text`, and the policy's name.
     """
 
-    def __init__(self, log: Path, *, target: str, policy: str) -> None:
-        self.path, self._log, self._target, self._policy = journal_of(log), log, target, policy
+    def __init__(self, log: Path | None, *, target: str = "", policy: str = "") -> None:
+        self._log, self._target, self._policy = log, target, policy
         self._trials, self._rounds = Counter[TaskKey](), Counter[TaskKey]()
         self._present, self._running = "", False
 
-    def restart(self, rounds: Sequence[tuple[TaskKey, int]], known: Mapping[TaskKey, frozenset[int]]) -> None:
-        """Go on after rounds of tasks with so many trials; `known` says which ends the file has already.
-
-        Where the log is empty, what the file holds is of another one, and goes.
-        """
+    def open(self) -> None:
+        """End a torn last line; where the log is empty, what the file holds is of another one, and goes."""
+        if self._log is None:
+            return
         try:
             if self._log.exists() and self._log.stat().st_size:
-                mend(self.path)
+                mend(journal_of(self._log))
             else:
-                self.path.unlink(missing_ok=True)
+                journal_of(self._log).unlink(missing_ok=True)
         except (OSError, LogError) as err:
-            logger.warning("%s: %s", self.path, err)
-        for key, count in rounds:
-            self.begin(key)
-            self._count(count)
-            if self._trials[key] not in known.get(key, ()):
-                self._write_end()
+            logger.warning("the journal of %s: %s", self._log, err)
 
     def begin(self, key: TaskKey) -> None:
         """Take note that a round of a task begins."""
         self._present, self._running = key, True
 
-    def end(self, count: int) -> None:
-        """Write that the present round ended with `count` candidates."""
-        self._count(count)
-        self._write_end()
+    def end(self, count: int, *, known: Collection[int] = ()) -> None:
+        """Write that the present round ended with `count` candidates, unless the task's end is one of `known`."""
+        self._trials[self._present] += count
+        self._rounds[self._present] += 1
+        self._running = False
+        if self._trials[self._present] not in known:
+            self._write_end()
 
     def record(self, change: PartitionChange) -> None:
         """Write which tasks are families after the present round, or between rounds after the last one."""
@@ -178,11 +175,6 @@ class Journal:
         )
         self._write(encode_line(record))
 
-    def _count(self, count: int) -> None:
-        self._trials[self._present] += count
-        self._rounds[self._present] += 1
-        self._running = False
-
     def _write_end(self) -> None:
         body = {
             "v": FORMAT_VERSION,
@@ -195,9 +187,12 @@ class Journal:
         self._write((json.dumps(body, separators=(",", ":")) + "\n").encode("ascii"))
 
     def _write(self, line: bytes) -> None:
+        if self._log is None:
+            return
+        path = journal_of(self._log)
         try:
-            with self.path.open("ab", buffering=0) as file:
+            with path.open("ab", buffering=0) as file:
                 file.write(line)
                 os.fsync(file.fileno())
         except OSError as err:
-            logger.warning("%s cannot be written: %s", self.path, err.strerror or err)
+            logger.warning("%s cannot be written: %s", path, err.strerror or err)

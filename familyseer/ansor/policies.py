@@ -42,7 +42,7 @@ class Policies:
     search
         One policy per task.
     journal
-        What is told of rounds and families; None where the run's log is not known.
+        What is told of rounds and families.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Policies:
     model: FamilyCostModel
     seeds: TransferSeeds | None
     search: Sequence[FamilySketchPolicy]
-    journal: Journal | None
+    journal: Journal
 
 
 def family_name(search_policy: object) -> PolicyName | None:
@@ -93,20 +93,20 @@ def make_policies(
     ledger
         Where all but TVM's own search, build and run is charged.
     journal
-        What is to be told of rounds and families.
+        What is to be told of rounds and families; None: nothing is.
 
     Raises
     ------
     InvalidInputError
         TVM has no such parameter.
     """
-    account = ledger or Ledger()
+    account, journal = ledger or Ledger(), journal or Journal(None)
     learner = family_model(
         described,
         name,
         partial(XGBCostModel, seed=seed),
         seed=seed,
-        on_change=journal.record if journal else lambda change: None,
+        on_change=journal.record,
         phase=lambda: account.phase("families"),
     )
     if model_file is not None and Path(model_file).exists():

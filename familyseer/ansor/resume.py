@@ -73,8 +73,8 @@ def going_on(scheduler: Any, log: Log) -> Iterator[None]:
 
 def open_journal(
     load_log_file: str | os.PathLike[str] | None, written: Sequence[str], *, target: str, policy: str
-) -> Journal | None:
-    """Return the journal of the log that a run writes; None where no log is known that has all the run's lines alone.
+) -> Journal:
+    """Return the journal of the log that a run writes; it writes nothing where no log is known to have the run's lines alone.
 
     Parameters
     ----------
@@ -90,8 +90,8 @@ def open_journal(
     else:
         files = [Path(load_log_file)]
         if written and files[0].resolve() not in [Path(file).resolve() for file in written]:
-            return None
-    return Journal(files[0], target=target, policy=policy) if files else None
+            files = []
+    return Journal(files[0] if files else None, target=target, policy=policy)
 
 
 def restore(
@@ -113,14 +113,8 @@ def restore(
     history = read_history(journal_of(log_file), target_text(tasks[0].target)) if log_file is not None else History()
     keys = [str(task.workload_key) for task in tasks]
     rounds = log.rounds(size, {index: history.ends.get(key, frozenset()) for index, key in enumerate(keys)})
-    changes = _of_tasks(history.changes(policies.name), keys)
-    _replay(policies, rounds, tasks, changes)
-    if policies.journal is not None:
-        policies.journal.restart([(keys[index], len(states)) for index, states in rounds], history.ends)
-    if rounds and changes is not None:
-        last = rounds[-1][0]
-        if sum(state.task == last for state in log.states) not in history.ends.get(keys[last], ()):  # cut short
-            policies.learner.catch_up()
+    policies.journal.open()
+    _replay(policies, rounds, tasks, history, _of_tasks(history.changes(policies.name), keys))
     return [(index, [state.result for state in states]) for index, states in rounds]
 
 
@@ -138,19 +132,29 @@ def _of_tasks(changes: _Changes | None, keys: Sequence[TaskKey]) -> _Changes | N
     return changes
 
 
-def _replay(policies: Policies, rounds: Sequence[Round], tasks: Sequence[Any], changes: _Changes | None) -> None:
-    """Let model, families and donors learn rounds; families are decided anew where `changes` is None."""
-    numbers = Counter[int]()
+def _replay(
+    policies: Policies, rounds: Sequence[Round], tasks: Sequence[Any], history: History, changes: _Changes | None
+) -> None:
+    """Let model, families and donors learn rounds.
+
+    Families are decided anew where `changes` is None, and after a round that was cut short before that was done.
+    """
+    numbers, trials = Counter[TaskKey](), Counter[TaskKey]()
     for index, states in rounds:
         task, given, results = tasks[index], [state.state for state in states], [state.result for state in states]
         key = str(task.workload_key)
-        if changes is None:
-            policies.model.learn(task, given, results)
-        else:
+        ends, change = history.ends.get(key, frozenset()), (changes or {}).get((key, numbers[key]))
+        trials[key] += len(states)
+        numbers[key] += 1
+        policies.journal.begin(key)
+        if change is not None:
             policies.model.recall(task, given, results)
-            if (key, numbers[index]) in changes:
-                policies.learner.adopt(Partition(families=changes[key, numbers[index]].families))
-        numbers[index] += 1
+            policies.learner.adopt(Partition(families=change.families))
+        elif changes is not None and trials[key] in ends:
+            policies.model.recall(task, given, results)
+        else:
+            policies.model.learn(task, given, results)
         if policies.seeds is not None:
             with policies.model.ledger.phase("other", key):
                 policies.seeds.learn(task, given, results)
+        policies.journal.end(len(states), known=ends if changes is not None else ())

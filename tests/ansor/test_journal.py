@@ -73,7 +73,11 @@ def test_a_journal_goes_on(log):
     with journal_of(log).open("ab") as file:
         file.write(b'{"v":1,')
     journal = Journal(log, target=TARGET, policy=POLICY)
-    journal.restart([("a", 4), ("b", 2), ("a", 3), ("b", 5)], read_history(journal_of(log), TARGET).ends)
+    journal.open()
+    known = read_history(journal_of(log), TARGET).ends
+    for key, count in [("a", 4), ("b", 2), ("a", 3), ("b", 5)]:
+        journal.begin(key)
+        journal.end(count, known=known[key])
     journal.record(CHANGE)
     journal.begin("b")
     journal.end(1)
@@ -88,7 +92,7 @@ def test_the_journal_of_a_log_that_is_gone_goes(log):
     """A new log of the same name has other rounds."""
     written(log)
     log.write_text("")
-    Journal(log, target=TARGET, policy=POLICY).restart([], {})
+    Journal(log, target=TARGET, policy=POLICY).open()
 
     assert not journal_of(log).exists()
     assert read_history(journal_of(log), TARGET) == History()
@@ -98,7 +102,7 @@ def test_a_place_that_cannot_be_written_ends_no_run(log, caplog):
     """A folder in the journal's place."""
     journal_of(log).mkdir()
     journal = written(log)
-    journal.restart([("a", 4)], {})
+    journal.open()
 
     assert read_history(journal_of(log), TARGET) == History()
     assert "cannot be written: Is a directory" in caplog.text
@@ -109,12 +113,15 @@ def test_a_journal_is_of_the_log_that_has_the_whole_run(log, tmp_path):
     """That which a run goes on from and writes, or a new one; none beside a log that has other lines than the run."""
     other = str(tmp_path / "new.json")
 
-    def found(load, written) -> str | None:
+    def found(load, written) -> list[str]:
         journal = open_journal(load, written, target=TARGET, policy=POLICY)
-        return journal and journal.path.name
+        journal.begin("a")
+        journal.end(1)
+        names = [path.name for path in tmp_path.glob("*.families")]
+        for name in names:
+            (tmp_path / name).unlink()
+        return names
 
-    assert found(log, []) == found(log, [str(log)]) == found(str(log), [other, str(log)]) == "log.json.families"
-    assert found(None, [other]) == found(None, [str(log), other]) == "new.json.families"
-    assert found(log, [other]) is None
-    assert found(None, [str(log)]) is None
-    assert found(None, []) is None
+    assert found(log, []) == found(log, [str(log)]) == found(str(log), [other, str(log)]) == ["log.json.families"]
+    assert found(None, [other]) == found(None, [str(log), other]) == ["new.json.families"]
+    assert found(log, [other]) == found(None, [str(log)]) == found(None, []) == []
