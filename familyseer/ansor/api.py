@@ -9,9 +9,15 @@ from typing import Any
 from tvm import auto_scheduler as _tvms_own
 
 from familyseer.ansor.family_policy import FamilySketchPolicy
+from familyseer.ansor.options import RecordToFile, TuningOptions
 from familyseer.ansor.task_scheduler import TaskScheduler
 
-_OURS = {"FamilySketchPolicy": FamilySketchPolicy, "TaskScheduler": TaskScheduler}
+_OURS = {
+    "FamilySketchPolicy": FamilySketchPolicy,
+    "RecordToFile": RecordToFile,
+    "TaskScheduler": TaskScheduler,
+    "TuningOptions": TuningOptions,
+}
 _NAMES = {
     name: value
     for name, value in vars(_tvms_own).items()

@@ -12,7 +12,7 @@ from tvm.auto_scheduler.cost_model.cost_model import PythonBasedModel
 
 from familyseer.ansor.features import extract_features
 from familyseer.ansor.results import result_of
-from familyseer.cost_model import CostModel
+from familyseer.families.learner import FamilyModel
 from familyseer.ledger import Ledger
 from familyseer.measure import MeasureResult
 
@@ -25,24 +25,27 @@ class FamilyCostModel(PythonBasedModel):  # type: ignore[misc]  # tvm is not typ
     Parameters
     ----------
     learner
-        Usually a `familyseer.families.learner.FamilyModel`.
+        The model.
     ledger
-        Where training is charged.
+        Where training and `spread` are charged.
     spread
         Changes the scores (n,) of n states of a task so that a round is not filled with what is alike.
+    seed
+        Of the scores before anything was learnt.
     """
 
     def __init__(
         self,
-        learner: CostModel,
+        learner: FamilyModel,
         ledger: Ledger | None = None,
         *,
         spread: Callable[[Any, Sequence[Any], NDArray[np.float64]], NDArray[np.float64]] | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.learner = learner
         self.ledger = ledger or Ledger()
-        self._spread = spread
+        self._spread, self._rng = spread, np.random.default_rng(seed)
 
     def update(self, inputs: Sequence[Any], results: Sequence[Any]) -> None:
         """Learn a batch of measurements of one task."""
@@ -55,17 +58,26 @@ class FamilyCostModel(PythonBasedModel):  # type: ignore[misc]  # tvm is not typ
         with self.ledger.phase("train", key):
             self.learner.update(key, extract_features(task, states), [result.cost for result in results])
 
+    def recall(self, task: Any, states: Sequence[Any], results: Sequence[MeasureResult]) -> None:
+        """Learn a round of the past: it judges the models, and leaves the families as they are."""
+        key, costs = str(task.workload_key), [result.cost for result in results]
+        with self.ledger.phase("train", key):
+            features = extract_features(task, states)
+            self.learner.judge(key, costs, self.learner.predictions(key, features))
+            self.learner.update_many([(key, features, costs)])
+
     def predict(self, task: Any, states: Sequence[Any]) -> np.ndarray:
         """Return scores (n,), higher is better; minus infinity for what cannot be lowered."""
         key, features = str(task.workload_key), extract_features(task, states)
         if self.learner.is_trained(key):
             scores = np.array(self.learner.acquisition(key, features), dtype=np.float64)
         else:
-            scores = np.random.uniform(size=len(features))  # TVM's search is not seeded through any other way
+            scores = self._rng.uniform(size=len(features))
         scores[features.counts == 0] = -np.inf
         lowered = np.flatnonzero(features.counts).tolist()
         if self._spread is not None and lowered:
-            scores[lowered] = self._spread(task, [states[i] for i in lowered], scores[lowered])
+            with self.ledger.phase("other", key):
+                scores[lowered] = self._spread(task, [states[i] for i in lowered], scores[lowered])
         return scores
 
     def predict_stages(self, task: Any, states: Sequence[Any]) -> np.ndarray:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,8 +13,10 @@ from tvm import auto_scheduler
 from tvm.auto_scheduler.measure_record import dump_record_to_string
 
 from familyseer.ansor.cost_model import FamilyCostModel
+from familyseer.ansor.journal import Journal
 from familyseer.ansor.results import result_of
 from familyseer.ansor.transfer import TransferSeeds, seed_rule
+from familyseer.errors import InvalidInputError
 
 __all__ = ["FamilySketchPolicy"]
 
@@ -34,13 +35,20 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
         As for TVM's, but for smaller defaults: ``evolutionary_search_population`` is 128 instead of 2048, and
         ``evolutionary_search_num_iters`` 1 instead of 4. A longer search finds what the model is wrong about.
     program_cost_model
-        Shared by the policies of all tasks.
+        Shared by the policies of all tasks. Time is charged to its ledger.
     seed
         A whole number ≥ 0; None draws one.
     seeds
         What relatives found, and where they find what this task did; None: every task is on its own.
     measured
         Lines of TVM's log: what was measured of the task before, which is not measured again.
+    journal
+        Told where rounds begin and end; None: nobody is.
+
+    Raises
+    ------
+    InvalidInputError
+        TVM has no such parameter.
     """
 
     def __init__(
@@ -54,40 +62,74 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
         *,
         seeds: TransferSeeds | None = None,
         measured: Sequence[str] = (),
+        journal: Journal | None = None,
     ) -> None:
-        self._task, self._seeds = task, seeds
-        self._options = {"program_cost_model": program_cost_model, "verbose": verbose}
-        self._params = {**_SEARCH, **(params or {})}
+        self._task, self._key, self._seeds = task, str(task.workload_key), seeds
+        self._journal = journal or Journal(None)
+        self._model, self._verbose, self._params = program_cost_model, verbose, {**_SEARCH, **_checked(params)}
         self._seed, self._callbacks, self._measured = seed, list(init_search_callbacks or ()), list(measured)
-        self._begin()
-
-    def _begin(self) -> None:
-        """Make TVM's policy, anew where there is one: it takes sketches from outside but once."""
-        rng = None if self._seed is None else np.random.default_rng([self._seed, len(self._measured)])
+        self._used = False
         with TemporaryDirectory(prefix="familyseer-") as folder:
-            callbacks = list(self._callbacks)
-            if self._measured:
-                callbacks.append(_preload(Path(folder) / "measured.json", self._measured))
-            if self._seeds is not None:
-                starts = partial(self._seeds.states_for, self._task, _STARTS)
-                callbacks.append(seed_rule(lambda: starts(rng or np.random.default_rng())))
-            super().__init__(
-                self._task,
-                params=dict(self._params),
-                seed=int(rng.integers(1, 2**31)) if rng else None,  # TVM takes 0 for "draw one"
-                init_search_callbacks=callbacks or None,
-                **self._options,
-            )
+            super().__init__(task, **self._arguments(Path(folder)))
 
     def continue_search_one_round(self, num_measure: int, measurer: Any) -> tuple[Any, Any]:
         """Search and measure as TVM does, then let relatives know."""
+        ledger = self._model.ledger
+        self._journal.begin(self._key)
+        if self._used and self._seeds is not None:
+            with ledger.phase("other", self._key):
+                self._renew()
         inputs, results = super().continue_search_one_round(num_measure, measurer)
-        if self._seeds is not None and len(inputs):
+        with ledger.phase("other", self._key):
+            self._note(inputs, results)
+        return inputs, results
+
+    def _renew(self) -> None:
+        """Put a new policy of TVM's in the place of the present one: it asks for sketches but once."""
+        with TemporaryDirectory(prefix="familyseer-") as folder:
+            fresh = auto_scheduler.SketchPolicy(self._task, **self._arguments(Path(folder)))
+        self.handle, fresh.handle = fresh.handle, self.handle  # so that TVM's old object ends with `fresh`
+
+    def _arguments(self, folder: Path) -> dict[str, Any]:
+        """Return what TVM's policy is made with at present."""
+        rng = np.random.default_rng(None if self._seed is None else [self._seed, len(self._measured)])
+        callbacks = list(self._callbacks)
+        if self._measured:
+            callbacks.append(_preload(folder / "measured.json", self._measured))
+        if self._seeds is not None:
+            callbacks.append(seed_rule(lambda: self._starts(rng)))
+        return {
+            "program_cost_model": self._model,
+            "params": dict(self._params),
+            "seed": int(rng.integers(1, 2**31)),  # TVM takes 0 for "draw one"
+            "verbose": self._verbose,
+            "init_search_callbacks": callbacks or None,
+        }
+
+    def _starts(self, rng: np.random.Generator) -> list[Any]:
+        assert self._seeds is not None
+        with self._model.ledger.phase("other", self._key):
+            return self._seeds.states_for(self._task, _STARTS, rng)
+
+    def _note(self, inputs: Sequence[Any], results: Sequence[Any]) -> None:
+        """Remember what was measured, for this task and its relatives."""
+        if not len(inputs):
+            return
+        self._used = True
+        if self._seeds is not None:
             states = [given.state for given in inputs]
             self._seeds.learn(self._task, states, [result_of(result) for result in results])
             self._measured += [dump_record_to_string(*pair) for pair in zip(inputs, results, strict=True)]
-            self._begin()
-        return inputs, results
+        self._journal.end(len(inputs))
+
+
+def _checked(params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the parameters, which must be TVM's: it ignores others without a word."""
+    known, given = auto_scheduler.SketchPolicy.DEFAULT_PARAMS, dict(params or {})
+    unknown = sorted(str(name) for name in given.keys() - known.keys())
+    if unknown:
+        raise InvalidInputError(f"search policy parameters must be among {sorted(known)}; got {', '.join(unknown)}")
+    return given
 
 
 def _preload(file: Path, lines: Sequence[str]) -> auto_scheduler.PreloadMeasuredStates:

@@ -10,9 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from familyseer.ansor.cost_model import FamilyCostModel
 from familyseer.ansor.family_policy import FamilySketchPolicy
-from familyseer.ansor.records import Log, Round
+from familyseer.ansor.journal import Journal
+from familyseer.ansor.records import Log
 from familyseer.ansor.transfer import TransferSeeds
 from familyseer.cost_model import XGBCostModel
 from familyseer.errors import InvalidInputError
@@ -21,7 +24,7 @@ from familyseer.families.learner import FamilyModel, family_model
 from familyseer.ledger import Ledger
 from familyseer.task import Task
 
-__all__ = ["Policies", "family_name", "make_policies", "restore"]
+__all__ = ["Policies", "family_name", "make_policies"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,18 +33,24 @@ class Policies:
 
     Parameters
     ----------
+    name
+        The policy's.
     learner, model
         The model and what TVM sees of it.
     seeds
         What relatives found; None where transfer is off.
     search
         One policy per task.
+    journal
+        What is told of rounds and families.
     """
 
+    name: str
     learner: FamilyModel
     model: FamilyCostModel
     seeds: TransferSeeds | None
     search: Sequence[FamilySketchPolicy]
+    journal: Journal
 
 
 def family_name(search_policy: object) -> PolicyName | None:
@@ -65,8 +74,9 @@ def make_policies(
     log: Log | None = None,
     model_file: str | os.PathLike[str] | None = None,
     ledger: Ledger | None = None,
+    journal: Journal | None = None,
 ) -> Policies:
-    """Make the parts of a run, as they were after what `log` holds; `restore` then lets the model learn it.
+    """Make the parts of a run after `log`; `familyseer.ansor.resume.restore` then lets the model learn it.
 
     Parameters
     ----------
@@ -81,32 +91,44 @@ def make_policies(
     model_file
         Folder of a saved model to start from, if it exists.
     ledger
-        Where training is charged.
+        Where all but TVM's own search, build and run is charged.
+    journal
+        What is to be told of rounds and families; None: nothing is.
+
+    Raises
+    ------
+    InvalidInputError
+        TVM has no such parameter.
     """
-    learner = family_model(described, name, partial(XGBCostModel, seed=seed), seed=seed)
+    account, journal = ledger or Ledger(), journal or Journal(None)
+    learner = family_model(
+        described,
+        name,
+        partial(XGBCostModel, seed=seed),
+        seed=seed,
+        on_change=journal.record,
+        phase=lambda: account.phase("families"),
+    )
     if model_file is not None and Path(model_file).exists():
         learner.load(Path(model_file))
     seeds = TransferSeeds(learner.relatives) if transfer else None
-    model = FamilyCostModel(learner, ledger, spread=seeds.spread if seeds else None)
+    model = FamilyCostModel(learner, account, spread=seeds.spread if seeds else None, seed=seed)
     search = [
         FamilySketchPolicy(
             task,
             model,
             params=params,
-            seed=seed + index,
+            seed=_stream(seed, index),
             verbose=verbose,
             seeds=seeds,
             measured=[state.line for state in log.states if state.task == index] if log else (),
+            journal=journal,
         )
         for index, task in enumerate(tasks)
     ]
-    return Policies(learner=learner, model=model, seeds=seeds, search=search)
+    return Policies(name=str(name), learner=learner, model=model, seeds=seeds, search=search, journal=journal)
 
 
-def restore(policies: Policies, rounds: Sequence[Round], tasks: Sequence[Any]) -> None:
-    """Let model, families and donors become what they were after these rounds."""
-    for index, states in rounds:
-        given, results = [state.state for state in states], [state.result for state in states]
-        policies.model.learn(tasks[index], given, results)
-        if policies.seeds is not None:
-            policies.seeds.learn(tasks[index], given, results)
+def _stream(seed: int, index: int) -> int:
+    """Return the seed of a task's policy: no two tasks of any two runs have the same."""
+    return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0])

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from familyseer.ansor.results import result_of
 from familyseer.errors import LogError
 from familyseer.measure import MeasureResult
 
-__all__ = ["Log", "LoggedState", "Round", "mend", "read_log"]
+__all__ = ["Log", "LoggedState", "Round", "mend", "read_log", "tvms_line"]
 
 logger = logging.getLogger(__name__)
 
@@ -67,14 +67,26 @@ class Log:
     states: Sequence[LoggedState]
     set_aside: Mapping[str, int]
 
-    def rounds(self, size: int) -> list[Round]:
-        """Return states in rounds of one task; the log does not say where a round ends, so `size` bounds them."""
+    def rounds(self, size: int, ends: Mapping[int, Collection[int]] | None = None) -> list[Round]:
+        """Return states in rounds of one task.
+
+        Parameters
+        ----------
+        size
+            Bounds them where nobody knows where they ended: TVM's log does not say.
+        ends
+            Of tasks, by index, how many states each had when a round of it ended.
+        """
         rounds: list[Round] = []
+        counts = Counter[int]()
         for state in self.states:
-            if rounds and rounds[-1][0] == state.task and len(rounds[-1][1]) < size:
+            known = (ends or {}).get(state.task, ())
+            begun = bool(rounds) and rounds[-1][0] == state.task and counts[state.task] not in known
+            if begun and (len(rounds[-1][1]) < size or counts[state.task] < max(known, default=0)):
                 rounds[-1][1].append(state)
             else:
                 rounds.append((state.task, [state]))
+            counts[state.task] += 1
         return rounds
 
 
@@ -116,13 +128,23 @@ def read_log(path: str | os.PathLike[str], tasks: Sequence[Any]) -> Log:
 def mend(path: str | os.PathLike[str]) -> None:
     """End a log's last line, which a killed run may have left torn, so that the next record gets a line of its own."""
     try:
-        with Path(path).open("r+b") as file:
-            if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+        with Path(path).open("rb") as file:
+            torn = file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n"
+        if torn:
+            with Path(path).open("ab") as file:
                 file.write(b"\n")
     except FileNotFoundError:
         return
     except OSError as err:
         raise LogError(f"the log {str(path)!r} cannot be written: {err.strerror or err}") from err
+
+
+def tvms_line(state: LoggedState) -> str:
+    """Return the line of a state for TVM, which would take a latency of 0 for the best there is, and divide by none."""
+    record = json.loads(state.line)
+    if not state.result.costs:
+        record["r"][:2] = [[1e10], int(state.result.error_no)]
+    return json.dumps(record)
 
 
 def _lines(path: Path) -> list[str]:

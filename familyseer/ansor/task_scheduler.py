@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from tvm import auto_scheduler
 from tvm.auto_scheduler.measure import ProgramMeasurer
 
 from familyseer.ansor.describe import describe
-from familyseer.ansor.policies import Policies, family_name, make_policies, restore
-from familyseer.ansor.records import Log, mend, read_log
+from familyseer.ansor.journal import target_text
+from familyseer.ansor.options import written_logs
+from familyseer.ansor.policies import Policies, family_name, make_policies
 from familyseer.ansor.results import result_of
+from familyseer.ansor.resume import going_on, open_journal, read_sound, restore
 from familyseer.errors import InvalidInputError
 from familyseer.families.keys import PolicyName
 from familyseer.families.partition import Partition
@@ -132,42 +135,48 @@ class TaskScheduler(auto_scheduler.TaskScheduler):  # type: ignore[misc]  # tvm 
             PolicyName.parse(search_policy)
         name = family_name(search_policy)
         if name is None:
-            super().tune(tune_option, search_policy, search_policy_params, adaptive_training, per_task_early_stopping)
+            with going_on(self, read_sound(self.load_log_file, self.tasks)) if self.load_log_file else nullcontext():
+                super().tune(
+                    tune_option, search_policy, search_policy_params, adaptive_training, per_task_early_stopping
+                )
             return None
         return self._tune_families(tune_option, name, search_policy_params, per_task_early_stopping)
 
     def _tune_families(
         self, tune_option: Any, name: PolicyName, params: Mapping[str, Any] | None, patience: int | None
     ) -> TuningSummary:
-        self.tune_option, self.tic, self.ledger = tune_option, time.time(), Ledger()
+        self.tune_option, self.tic, self.ledger, self._policies = tune_option, time.time(), Ledger(), None
         self._tuner = tuner = self._make_tuner(tune_option, name, patience)
         self.num_measures_per_round = tuner.num_measures_per_round
-        log = self._logged()
-        self._policies = policies = make_policies(
+        try:
+            self._restore(name, params)
+            self._show()
+            return tuner.run()
+        finally:
+            if self.load_model_file is not None and self._policies is not None:
+                self._policies.learner.save(self.load_model_file)
+
+    def _restore(self, name: PolicyName, params: Mapping[str, Any] | None) -> None:
+        """Make the parts of the run, and let them go on where the log ends."""
+        assert self._tuner is not None
+        option, target = self.tune_option, target_text(self.tasks[0].target)
+        log = read_sound(self.load_log_file, self.tasks)
+        self._policies = make_policies(
             name,
             self.tasks,
             self.described,
             params=params,
-            verbose=int(tune_option.verbose),
+            verbose=int(option.verbose),
             seed=self.seed,
             transfer=self.transfer,
             log=log,
             model_file=self.load_model_file,
             ledger=self.ledger,
+            journal=open_journal(self.load_log_file, written_logs(option), target=target, policy=str(name)),
         )
-        self.search_policies = list(policies.search)
-        self.measurer = ProgramMeasurer(
-            tune_option.builder, tune_option.runner, tune_option.measure_callbacks, tune_option.verbose
-        )
-        try:
-            rounds = log.rounds(self.num_measures_per_round)
-            restore(policies, rounds, self.tasks)
-            tuner.restore([(index, [state.result for state in states]) for index, states in rounds])
-            self._show()
-            return tuner.run()
-        finally:
-            if self.load_model_file is not None:
-                policies.learner.save(self.load_model_file)
+        self.search_policies = list(self._policies.search)
+        self.measurer = ProgramMeasurer(option.builder, option.runner, option.measure_callbacks, option.verbose)
+        self._tuner.restore(restore(self._policies, log, self.tasks, self.num_measures_per_round, self.load_log_file))
 
     def _make_tuner(self, tune_option: Any, name: PolicyName, patience: int | None) -> Tuner:
         return Tuner(
@@ -202,12 +211,6 @@ class TaskScheduler(auto_scheduler.TaskScheduler):  # type: ignore[misc]  # tvm 
     def _learner(self) -> Any:
         assert self._policies is not None
         return self._policies.learner
-
-    def _logged(self) -> Log:
-        if self.load_log_file is None:
-            return Log(states=(), set_aside={})
-        mend(self.load_log_file)
-        return read_log(self.load_log_file, self.tasks)
 
     def _run_round(self, index: int, num_measure: int) -> RoundOutcome:
         with self.ledger.phase("search", self.described[index].key):  # TVM's own loop: search, build and run in one

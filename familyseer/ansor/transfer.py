@@ -21,7 +21,7 @@ from tvm.auto_scheduler.measure_record import load_record_from_string
 from tvm.auto_scheduler.search_policy import PreloadCustomSketchRule
 
 from familyseer.measure import INVALID_COST, MeasureResult
-from familyseer.records import canonical_json
+from familyseer.records import canonical_json, trace_digest
 from familyseer.task import TaskKey
 from familyseer.transfer import Choices, Donor, DonorPool, Experience, Proposal, Seed, Sketch, Tile, propose
 from familyseer.transfer.variety import turns
@@ -54,7 +54,7 @@ class TransferSeeds:
     def learn(self, task: Any, states: Sequence[Any], results: Sequence[MeasureResult]) -> None:
         """Take note of measured states of a task."""
         key, space, made = _key(task), self._space(task), [_steps_of(task, state) for state in states]
-        self._measured.setdefault(key, set()).update(map(canonical_json, made))
+        self._measured.setdefault(key, set()).update(trace_digest(canonical_json(steps)) for steps in made)
         found = [
             (sketch, result.cost)
             for steps, result in zip(made, results, strict=True)
@@ -141,7 +141,7 @@ def _key(task: Any) -> TaskKey:
 
 def _new_tile(space: _Space, steps: Steps, known: Collection[str]) -> Hashable | None:
     """Return the inner tile of a complete state that is not measured yet; it has one where it has tile sizes."""
-    sketch = None if canonical_json(steps) in known else space.sketch_of(steps)
+    sketch = None if trace_digest(canonical_json(steps)) in known else space.sketch_of(steps)
     return sketch and sketch.tile
 
 

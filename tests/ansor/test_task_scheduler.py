@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,9 +16,11 @@ import pytest
 import tvm
 
 from familyseer import auto_scheduler
+from familyseer.ansor.describe import describe
 from familyseer.ansor.family_policy import FamilySketchPolicy
+from familyseer.ansor.policies import make_policies
 from familyseer.errors import InvalidInputError
-from familyseer.families.keys import POLICY_NAMES
+from familyseer.families.keys import POLICY_NAMES, PolicyName
 from familyseer.tuner import StopReason
 from tests import example
 from tests.ansor.workloads import QUICK, matmul, options, products, softmax, task
@@ -30,10 +33,10 @@ def lines(log) -> list[str]:
     return Path(log).read_text().splitlines()
 
 
-def tune(trials: int, log, policy="sketch.xgb.family_op", params=QUICK, tasks=None, **changes):
+def tune(trials: int, log, policy="sketch.xgb.family_op", params=QUICK, tasks=None, weights=(1, 2, 1), **changes):
     """Tune the three products; return scheduler and summary."""
     scheduler = auto_scheduler.TaskScheduler(
-        tasks or products(), [1, 2, 1], load_log_file=str(log), callbacks=[], **changes
+        tasks or products(), list(weights), load_log_file=str(log), callbacks=[], **changes
     )
     return scheduler, scheduler.tune(options(trials, log), policy, dict(params))
 
@@ -73,13 +76,33 @@ def test_every_round_starts_from_tile_sizes_that_promise_most(tuned):
         assert len(alone.generate_sketches()) == plain
 
 
+def test_a_policy_that_is_replaced_is_freed(host):
+    """TVM's object of every round would stay in memory with all states of the task: about half a MiB here, each."""
+    own = products()[0]
+    policies = make_policies(PolicyName.parse("sketch.xgb.family_op"), [own], [describe(own)], verbose=0)
+    [policy] = policies.search
+
+    def renewed(times: int) -> int:
+        for _ in range(times):
+            policy.sample_initial_population()
+            policy._renew()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    assert renewed(0) > 0
+    before = renewed(20)
+    assert renewed(60) - before < 8 << 20
+
+
 def test_overhead_is_small(tuned):
-    """What is neither TVM's search, build and run nor training takes next to no time."""
+    """What is neither TVM's search, build and run nor training takes next to no time, and no second is left out."""
     _, scheduler, summary = tuned
     snapshot = scheduler.ledger.snapshot()
 
-    assert snapshot.phase_seconds("other") + snapshot.phase_seconds("families") < 0.03 * summary.seconds
+    assert 0 < snapshot.phase_seconds("other") + snapshot.phase_seconds("families") < 0.03 * summary.seconds
     assert snapshot.phase_seconds("train") > 0
+    assert snapshot.total_seconds == pytest.approx(summary.seconds, rel=0.02)
+    for own in scheduler.tasks:  # relatives' tile sizes, and the ranking that spreads them
+        assert snapshot.seconds["other"][own.workload_key] > 0.01
 
 
 def test_a_resumed_run_repeats_nothing(tuned, tmp_path):
@@ -96,6 +119,110 @@ def test_a_resumed_run_repeats_nothing(tuned, tmp_path):
     learner = again._policies.learner
     assert learner.is_trained(again.tasks[0].workload_key)
     assert learner.confidence(again.tasks[0].workload_key).batches > 0
+
+
+@pytest.fixture(scope="module")
+def divided(host, tmp_path_factory):
+    """Tune two tasks that are no relatives; families form when the first of them has 24 trials. Return log and scheduler."""
+    log = tmp_path_factory.mktemp("divided") / "log.json"
+    scheduler = auto_scheduler.TaskScheduler(strangers(), callbacks=[])
+    recorded = {"measure_callbacks": [auto_scheduler.RecordToFile(str(log))]}
+    scheduler.tune(auto_options(48, **recorded), "sketch.xgb.family_accuracy", dict(QUICK))
+    return log, scheduler
+
+
+def strangers() -> list:
+    """Return two tasks that are no relatives."""
+    return [task(matmul, 64, 64, 32), task(softmax, 64, 64)]
+
+
+def auto_options(trials: int, **changes):
+    """Return the options of a script that imports familyseer's names."""
+    given = options(trials)
+    return auto_scheduler.TuningOptions(
+        trials, num_measures_per_round=8, verbose=0, runner=given.runner, builder=given.builder, **changes
+    )
+
+
+def taken_up(log, to, policy="sketch.xgb.family_accuracy", journal=None):
+    """Let a run end where a copy of a log ends; return its scheduler."""
+    copy = to / "copy.json"
+    copy.write_text(log.read_text())
+    (to / "copy.json.families").write_text(journal or Path(f"{log}.families").read_text())
+    scheduler = auto_scheduler.TaskScheduler(strangers(), load_log_file=str(copy), callbacks=[])
+    scheduler.tune(options(48), policy, dict(QUICK))
+    return scheduler
+
+
+def test_changes_of_families_are_recorded(divided):
+    """Beside the log, with the round and the reason."""
+    log, scheduler = divided
+    first, second = (own.workload_key for own in strangers())
+    entries = [json.loads(line) for line in Path(f"{log}.families").read_text().splitlines()]
+    rounds = [entry for entry in entries if entry["kind"] == "round"]
+    changes = [entry for entry in entries if entry["kind"] == "families"]
+
+    assert sum(scheduler.task_cts) == len(rounds)
+    assert {entry["task"]: entry["trials"] for entry in rounds} == {
+        own.workload_key: sum(own.workload_key in json.loads(line)["i"][0] for line in lines(log))
+        for own in scheduler.tasks
+    }
+    assert scheduler.partition.families == (("dense", (first,)), ("softmax", (second,)))
+    assert changes[0]["families"] == {"dense": [first], "softmax": [second]}
+    assert changes[0]["policy"] == "sketch.xgb.family_accuracy"
+    assert changes[0]["reason"].startswith("by cross-accuracy matmul(64, 64, 32) is now without softmax(64, 64);")
+    assert scheduler.ledger.snapshot().phase_seconds("families") > 0
+
+
+def test_a_resumed_run_has_the_same_families(divided, tmp_path):
+    """And the same rounds, and the same trust in its models."""
+    log, first = divided
+    again = taken_up(log, tmp_path)
+
+    assert again.partition == first.partition
+    assert again.task_cts == first.task_cts
+    assert again.ledger.snapshot().phase_seconds("families") == 0
+    before, after = (
+        [s._policies.learner.confidence(own.workload_key).batches for own in s.tasks] for s in (first, again)
+    )
+    assert after == before
+
+
+def test_a_round_cut_short_is_a_round(divided, tmp_path):
+    """A run killed before its last round ended: what was not decided is decided now, and the journal has its end."""
+    log, first = divided
+    journal = Path(f"{log}.families").read_text().splitlines()
+    assert json.loads(journal[-1])["kind"] == "round"
+    again = taken_up(log, tmp_path, journal="\n".join(journal[:-1]))
+
+    assert again.task_cts == first.task_cts
+    assert again.partition == first.partition
+    assert (tmp_path / "copy.json.families").read_text().splitlines() == journal
+
+
+def test_recorded_families_are_taken_over_as_they_are(divided, tmp_path):
+    """What a journal says counts, not what this run would have decided; a journal torn at its end does."""
+    log, _ = divided
+    keys = [own.workload_key for own in strangers()]
+    journal = []
+    for line in Path(f"{log}.families").read_text().splitlines():
+        entry = json.loads(line)
+        changed = {**entry, "families": {"together": keys}} if entry["kind"] == "families" else entry
+        journal.append(json.dumps(changed))
+
+    again = taken_up(log, tmp_path, journal="\n".join(["no journal", *journal, '{"v":1,"ki']))
+    assert again.partition.families == (("together", tuple(keys)),)
+
+
+def test_families_of_other_tasks_are_decided_anew(divided, tmp_path, caplog):
+    """With a warning; so are those of a log without a journal, or of another policy."""
+    log, first = divided
+    strange = (
+        Path(f"{log}.families").read_text().replace('"softmax":["[\\"softmax\\", 64', '"softmax":["[\\"softmax\\", 65')
+    )
+    assert taken_up(log, tmp_path, journal=strange).partition == first.partition
+    assert "the families in the log's journal are left out: a partition must hold each task once" in caplog.text
+    assert taken_up(log, tmp_path, journal="\n").partition == first.partition
 
 
 def test_a_model_is_kept_between_runs(tuned):
@@ -127,6 +254,65 @@ def test_transfer_and_strategies_can_be_switched_off(host, tmp_path):
     assert scheduler.task_cts == [1, 1, 1]
     assert scheduler._policies.seeds is None
     assert tune(24, tmp_path / "b", strategy="ansor")[1].trials == 24
+
+
+def test_tvms_own_policy_goes_on(host, tmp_path):
+    """What a log holds counts towards the budget of TVM's policies, too, and what is no record in it is never fatal."""
+    log = tmp_path / "log.json"
+    tune(12, log, "sketch.xgb")
+    first = lines(log)
+    log.write_text(
+        log.read_text() + "no record\n" + first[0].replace('"c -keys', '"no such target {') + "\n" + first[0][:90]
+    )
+    scheduler, summary = tune(18, log, "sketch.xgb")
+
+    assert summary is None
+    assert (len(first), len(lines(log)), scheduler.ct) == (12, 12 + 3 + 6, 18)
+    assert scheduler.load_log_file == str(log)
+
+
+def test_default_callbacks_need_no_weights(host, tmp_path, monkeypatch, capfd):
+    """A table and a file of TVM's; nothing is printed where nothing is asked for."""
+    monkeypatch.chdir(tmp_path)
+    auto_scheduler.TaskScheduler(products()).tune(options(3), "sketch.xgb.family_op", dict(QUICK))
+
+    assert len(lines("total_latency.tsv")) == 3
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_seed_fixes_the_first_round(host, tmp_path):
+    """Whatever numpy's own state is; another seed finds others."""
+
+    def proposed(name: str, state: int, seed: int) -> list[str]:
+        np.random.seed(state)
+        tune(6, tmp_path / name, tasks=[task(matmul, 64, 64, 32)], weights=[1], seed=seed)
+        return [line.split('"r"')[0] for line in lines(tmp_path / name)]
+
+    first = proposed("a", 1, 0)
+    assert len(first) == 6
+    assert proposed("b", 2, 0) == first
+    assert proposed("c", 1, 1) != first
+
+
+def test_no_two_tasks_have_the_same_stream(host):
+    """Twins of one run search differently, and so does each in a run with the next seed."""
+    twins = [task(matmul, 64, 64, 32), task(twin, 64, 64, 32)]
+    found = []
+    for seed in (0, 1, 0):
+        policies = make_policies(
+            PolicyName.parse("sketch.xgb.family_op"), twins, [describe(t) for t in twins], verbose=0, seed=seed
+        )
+        found += [[str(state) for state in policy.sample_initial_population()] for policy in policies.search]
+
+    assert found[0] == found[4]
+    assert found[1] == found[5]
+    assert all(a != b for i, a in enumerate(found[:4]) for b in found[:i])
+
+
+@auto_scheduler.register_workload
+def twin(n, m, k):
+    """Return a matrix product under another name."""
+    return matmul(n, m, k)
 
 
 def test_the_example_runs(host, tmp_path, monkeypatch, capsys):
@@ -190,3 +376,13 @@ def test_bad_arguments_of_tune(trials, policy, message):
     """Before anything is measured."""
     with pytest.raises(InvalidInputError, match=message):
         auto_scheduler.TaskScheduler(products(), callbacks=[]).tune(options(trials), policy)
+
+
+@pytest.mark.parametrize("params", [{"choice_search": False}, {**QUICK, "choice_search": True}])
+def test_parameters_that_tvm_does_not_have_are_refused(params, tmp_path):
+    """TVM would ignore them; nothing is measured."""
+    with pytest.raises(
+        InvalidInputError, match=r"search policy parameters must be among \['cpu_multi.*; got choice_search"
+    ):
+        tune(8, tmp_path / "log.json", params=params)
+    assert not (tmp_path / "log.json").exists()
