@@ -66,7 +66,7 @@ def gather(tasks: Sequence[MeasuredTask], parts: Sequence[NDArray[np.int64]], se
     accuracy = CrossAccuracy(
         [task.key for task in described], partial(quick_ranker, seed=seed), least=max(2, least), seed=seed
     )
-    tracker = FamilyTracker(described, _POLICY, accuracy, FamilyClustering(), seed=seed)
+    tracker = FamilyTracker(described, _POLICY, accuracy, seed=seed)
     for measured, part in zip(tasks, parts, strict=True):
         tracker.learn(measured.task.key, measured.features[part], measured.seconds[part])
     started = time.perf_counter()

@@ -66,9 +66,9 @@ class PublishedPolicy(SketchPolicy):
 
     def _seeds(self, space: ScheduleSpace, num_measure: int) -> list[Schedule]:
         """Return a whole population of seeds, each as often as it takes."""
-        count, rng = self.params.evolution(num_measure).population, np.random.default_rng([self.seed, self.round])
+        count = self.params.evolution(num_measure).population
         sketches = [canonical_json(trace_json(sketch)) for sketch in space.sketches]
-        found = space.finish(self._seed_source.seeds_for(self.described, sketches, count, rng))
+        found = space.finish(self._seed_source.seeds_for(self.described, sketches, count, self._rng()))
         return list(islice(cycle(found), count))
 
 
