@@ -213,6 +213,18 @@ class TestFamilies:
         assert max(found[0, 2], found[1, 2], found[2, 0], found[2, 1]) < 0.7
         assert [members for _, members in gathered.tracker.partition.families] == [("a_1", "a_2"), ("b_1",)]
 
+    def test_real_operators_are_told_apart_by_measurements_alone(self):
+        """18 operators, 64 measured programs each: convolutions by kernel, dense with batch products, softmax with layer norm."""
+        tasks = load_table(RANDOM_PROGRAMS)
+        shipped = families.gather(tasks, families.draw_programs(tasks, 64, 0), 0).tracker
+        found = {frozenset(members) for _, members in shipped.partition.families}
+        kinds = ["c3_", "c1_", "dw_", "d_ bmm", "sm ln"]
+        expected = {
+            frozenset(t.task.key for t in tasks if any(t.task.key.startswith(kind) for kind in group.split()))
+            for group in kinds
+        }
+        assert found == expected
+
     def test_programs_are_drawn_once_each(self):
         """So many of every task, others for another seed."""
         tasks = table(programs=20)
