@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,14 @@ from familyseer.features import FeatureSet
 from familyseer.files import write_atomically
 from familyseer.ledger import whole_number
 from familyseer.task import Task
-from familyseer.transfer import Choice, Donor, DonorPool, Option, Sketch, Tile
+from familyseer.transfer import Choice, Donor, DonorPool, Option, Sketch, Tile, Tried
 
 __all__ = ["Store", "StoredTask"]
 
 logger = logging.getLogger(__name__)
 
 _FORMAT = "familyseer-store"
-_VERSION = 1
+_VERSION = 2
 _MANIFEST, _LOCK, _SUFFIX = "store.json", "lock", ".task.npz"
 _PROGRAMS = 64  # kept of a task; with more, a model ranks a relative's programs hardly better
 _PATIENCE_SECONDS = 30.0  # for another run that is writing
@@ -56,12 +57,15 @@ class StoredTask:
         n measured programs.
     costs
         (n,) their latencies in seconds, `INVALID_COST` for those that failed.
+    tried
+        Schedules that were measured, good ones and bad ones: what choices are worth.
     """
 
     task: Task
     donors: tuple[Donor, ...]
     features: FeatureSet
     costs: NDArray[np.float64]
+    tried: tuple[Tried, ...] = ()
 
     def __post_init__(self) -> None:
         if np.shape(self.costs) != (len(self.features),):
@@ -73,14 +77,14 @@ class StoredTask:
         """Return what to keep where `old` is known of the same task from an earlier run.
 
         Latencies of two runs are not compared: this run's schedules come first, and older ones are taken for no better
-        than its best. Programs are those of the run that measured more.
+        than its best. Programs, and what was tried, are those of the run that measured more.
         """
         best = self.donors[0].cost if self.donors else 0.0
         pool = DonorPool()
         pool.add(self.task.key, [*self.donors, *(replace(donor, cost=max(donor.cost, best)) for donor in old.donors)])
         taught = self if len(self.costs) >= len(old.costs) else old
         donors = tuple(pool.best()[self.task.key])
-        return replace(self, donors=donors, features=taught.features, costs=taught.costs)
+        return replace(self, donors=donors, features=taught.features, costs=taught.costs, tried=taught.tried)
 
 
 class Store:
@@ -188,6 +192,7 @@ def _read(file: Path) -> StoredTask | None:
             return StoredTask(
                 task=_task(about["task"]),
                 donors=tuple(_donor(entry) for entry in about["donors"]),
+                tried=tuple(_tried(entry) for entry in about["tried"]),
                 features=FeatureSet(rows=arrays["rows"], counts=arrays["counts"]),
                 costs=_costs(arrays["costs"]),
             )
@@ -199,7 +204,12 @@ def _read(file: Path) -> StoredTask | None:
 def _to_bytes(stored: StoredTask) -> bytes:
     kept = thin(stored.costs, _PROGRAMS, np.random.default_rng(0))
     features = stored.features[kept]
-    about = {"task": asdict(stored.task), "donors": [_donor_json(donor) for donor in stored.donors]}
+    tried = thin(np.array([one.cost for one in stored.tried]), _PROGRAMS, np.random.default_rng(0))
+    about = {
+        "task": asdict(stored.task),
+        "donors": [_donor_json(donor) for donor in stored.donors],
+        "tried": [_donor_json(one) | {"build": one.build_seconds} for one in (stored.tried[i] for i in tried)],
+    }
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer, about=np.array(json.dumps(about)), rows=features.rows, counts=features.counts, costs=stored.costs[kept]
@@ -221,7 +231,7 @@ def _costs(values: NDArray[Any]) -> NDArray[np.float64]:
     return costs
 
 
-def _donor_json(donor: Donor) -> dict[str, Any]:
+def _donor_json(donor: Donor | Tried) -> dict[str, Any]:
     choices = [
         {"factors": list(choice.factors)} if isinstance(choice, Tile) else {"index": choice.index, "of": choice.of}
         for choice in donor.sketch.choices
@@ -230,8 +240,18 @@ def _donor_json(donor: Donor) -> dict[str, Any]:
 
 
 def _donor(values: Any) -> Donor:
-    cost = float(_costs(np.array(values["cost"])))
-    return Donor(cost, Sketch(tuple(map(str, values["form"])), tuple(_choice(entry) for entry in values["choices"])))
+    return Donor(float(_costs(np.array(values["cost"]))), _sketch(values))
+
+
+def _tried(values: Any) -> Tried:
+    seconds = float(values["build"])
+    if not 0 <= seconds < inf:
+        raise InvalidInputError(f"seconds of a compilation must be a number ≥ 0; got {seconds}")
+    return Tried(float(_costs(np.array(values["cost"]))), _sketch(values), seconds)
+
+
+def _sketch(values: Any) -> Sketch:
+    return Sketch(tuple(map(str, values["form"])), tuple(_choice(entry) for entry in values["choices"]))
 
 
 def _choice(values: Any) -> Choice:

@@ -8,6 +8,7 @@ import json
 import os
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from familyseer.features import FeatureSet
 from familyseer.measure import INVALID_COST
 from familyseer.store import Store, StoredTask
 from familyseer.task import Task
-from familyseer.transfer import Donor, Option, Sketch, Tile
+from familyseer.transfer import Donor, Option, Sketch, Tile, Tried
 
 TASK = Task(
     key="cafe",
@@ -62,6 +63,21 @@ def test_what_was_stored_comes_back(tmp_path):
     assert found.features.counts.tolist() == [1, 2, 1]
     assert found.costs.tolist() == [1.0, 2.0, INVALID_COST]
     assert (other.task.key, other.donors) == ("beef", ())
+
+
+def test_what_was_tried_comes_back(tmp_path):
+    """Latencies, compilation times and failures; of many, 64 with the fastest half among them."""
+    tried = tuple(Tried(1.0 + i, donor(1.0, i + 1, 4).sketch, 0.25) for i in range(99))
+    tried += (Tried(INVALID_COST, donor(1.0, 2, 4).sketch),)
+    opened(tmp_path).write(
+        [replace(stored(), tried=tried), replace(stored(task=Task(key="few", name="")), tried=tried[-3:])]
+    )
+    many, few = opened(tmp_path).read()
+
+    assert few.tried == tried[-3:]
+    assert len(many.tried) == 64
+    assert many.tried[:32] == tried[:32]
+    assert set(many.tried) <= set(tried)
 
 
 def test_the_last_run_counts_and_older_schedules_fill_up(tmp_path):
@@ -119,7 +135,7 @@ def test_a_store_of_another_target_or_version_is_refused(tmp_path, identity, mes
 def test_a_manifest_that_is_none_is_refused(tmp_path, content):
     """Whatever it holds."""
     (tmp_path / "store.json").write_text(content)
-    with pytest.raises(StoreError, match="must be the manifest of a store, version 1; it is damaged or not one"):
+    with pytest.raises(StoreError, match="must be the manifest of a store, version 2; it is damaged or not one"):
         opened(tmp_path)
 
 
@@ -161,7 +177,7 @@ def damage(name: str, **changes):
                 parts[key] = value
             elif value is None:
                 about["task"].pop(key)
-            elif key == "donors":
+            elif key in ("donors", "tried"):
                 about[key] = value
             else:
                 about["task"][key] = value
@@ -213,6 +229,11 @@ DAMAGE = [
     damage("infinite cost", donors=entry(cost=float("inf"))),
     damage("cost of text", donors=entry(cost="cheap")),
     damage("donors a number", donors=3),
+    damage("tried a number", tried=3),
+    damage("tried without a time", tried=entry()),
+    damage("time below nothing", tried=entry(build=-1.0)),
+    damage("time of text", tried=entry(build="long")),
+    damage("tried at no cost", tried=entry(build=1.0, cost=0.0)),
 ]
 
 

@@ -23,7 +23,7 @@ from tvm.auto_scheduler.search_policy import PreloadCustomSketchRule
 from familyseer.measure import INVALID_COST, MeasureResult
 from familyseer.records import canonical_json, trace_digest
 from familyseer.task import TaskKey
-from familyseer.transfer import Choices, Donor, DonorPool, Experience, Proposal, Seed, Sketch, Tile, propose
+from familyseer.transfer import Choices, Donor, DonorPool, Experience, Proposal, Seed, Sketch, Tile, Tried, propose
 from familyseer.transfer.variety import turns
 
 __all__ = ["TransferSeeds", "seed_rule", "sketch_of", "with_choices"]
@@ -64,7 +64,7 @@ class TransferSeeds:
         if donors:
             self.pool.add(key, donors)
         for sketch, cost in found:
-            self.experience.add(key, sketch, cost)
+            self.experience.add(key, Tried(cost, sketch))
 
     def states_for(self, task: Any, count: int, rng: np.random.Generator) -> list[Any]:
         """Return states of a task to start a search from, beside its own sketches; none where nothing is known.

@@ -63,6 +63,8 @@ class FamilyModel(ModelBank):
         Tasks of earlier runs (`familyseer.families.guests`), whose keys are none of this run's.
     on_change
         Told of every change of the partition, after it has been made.
+    on_misled
+        Called once, when guests that mislead have been forgotten: whoever heeds them otherwise is to do so no more.
     phase
         Opened around what families cost beside training, for whoever keeps account of time.
     **options
@@ -76,12 +78,13 @@ class FamilyModel(ModelBank):
         *,
         guests: Sequence[Task] = (),
         on_change: Callable[[PartitionChange], None] = lambda change: None,
+        on_misled: Callable[[], None] = lambda: None,
         phase: Callable[[], AbstractContextManager[Any]] = nullcontext,
         **options: Any,
     ) -> None:
         self.tracker, self._guests = tracker, tuple(guests)
         super().__init__(self._labels(), make_model, **options)
-        self._on_change, self._phase = on_change, phase
+        self._on_change, self._on_misled, self._phase = on_change, on_misled, phase
         self._undecided = False
         self._heeds_guests, self._with_guests = bool(self._guests), RunningScores()
 
@@ -113,6 +116,7 @@ class FamilyModel(ModelBank):
         if found.batches >= _TRUSTED_BATCHES and found.rank_correlation < 0:
             self._heeds_guests = False
             self.forget([guest.key for guest in self._guests])
+            self._on_misled()
             logger.warning(
                 "What earlier runs had stored ranks this run's programs worse than chance (rank correlation %.2f) and is "
                 "not listened to any more",

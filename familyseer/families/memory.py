@@ -15,7 +15,7 @@ from familyseer.families.learner import FamilyModel
 from familyseer.measure import INVALID_COST
 from familyseer.store import Store, StoredTask
 from familyseer.task import Task, TaskKey
-from familyseer.transfer import DonorPool
+from familyseer.transfer import DonorPool, Experience
 
 __all__ = ["Memory"]
 
@@ -48,14 +48,16 @@ class Memory:
         """The guests under keys that no task of a run has."""
         return tuple(replace(stored.task, key=key) for key, stored in self._known.items())
 
-    def teach(self, model: FamilyModel, pool: DonorPool) -> None:
-        """Let models learn what was measured of the guests, and the pool have their schedules."""
+    def teach(self, model: FamilyModel, pool: DonorPool, experience: Experience) -> None:
+        """Let models learn what was measured of the guests, and pool and experience have their schedules."""
         model.learn_guests([(key, stored.features, stored.costs) for key, stored in self._known.items()])
         for key, stored in self._known.items():
             if stored.donors:
                 pool.add(key, stored.donors)
+            for tried in stored.tried:
+                experience.add(key, tried)
 
-    def keep(self, model: ModelBank, pool: DonorPool) -> None:
+    def keep(self, model: ModelBank, pool: DonorPool, experience: Experience) -> None:
         """Store what this run measured, for the next one.
 
         Raises
@@ -67,7 +69,11 @@ class Memory:
         self._store.write(
             [
                 StoredTask(
-                    task=task, donors=tuple(donors.get(task.key, ())), features=known[0], costs=_finite(known[1])
+                    task=task,
+                    donors=tuple(donors.get(task.key, ())),
+                    features=known[0],
+                    costs=_finite(known[1]),
+                    tried=experience.of(task.key),
                 )
                 for task in self._tasks
                 if (known := model.learnt(task.key)) is not None

@@ -15,7 +15,7 @@ from familyseer.meta_schedule.seeds import SeedSource
 from familyseer.meta_schedule.transfer import TransferSeeds
 from familyseer.metrics import Confidence
 from familyseer.task import Task, TaskKey
-from familyseer.transfer import DonorPool
+from familyseer.transfer import DonorPool, Experience
 
 __all__ = ["Knowledge"]
 
@@ -62,7 +62,13 @@ class Knowledge:
     def learn_from_guests(self) -> None:
         """Learn what earlier runs left in memory."""
         if self._memory and isinstance(self.model, FamilyModel):
-            self._memory.teach(self.model, self._donors)
+            self._memory.teach(self.model, self._donors, self._experience)
+
+    def forget_guests(self) -> None:
+        """Take nothing from earlier runs any more."""
+        guests = [guest.key for guest in self.guests]
+        self._donors.forget(guests)
+        self._experience.forget(guests)
 
     def keep(self) -> None:
         """Leave to later runs what was learnt; what cannot be written now costs nothing that the log does not have."""
@@ -70,7 +76,7 @@ class Knowledge:
             if self._file is not None and self.model is not None:
                 self.model.save(self._file)
             if self._memory and isinstance(self.model, ModelBank):
-                self._memory.keep(self.model, self._donors)
+                self._memory.keep(self.model, self._donors, self._experience)
         except (ModelFileError, StoreError) as err:
             logger.warning("Not all that was learnt is kept for later runs, but the log has all of it: %s", err)
 
@@ -81,6 +87,10 @@ class Knowledge:
     @property
     def _donors(self) -> DonorPool:
         return self.seeds.pool if isinstance(self.seeds, TransferSeeds) else DonorPool()
+
+    @property
+    def _experience(self) -> Experience:
+        return self.seeds.experience if isinstance(self.seeds, TransferSeeds) else Experience()
 
     def _relatives(self, key: TaskKey) -> Collection[TaskKey]:
         return self.model.relatives(key) if isinstance(self.model, ModelBank) else ()

@@ -296,6 +296,7 @@ class TaskScheduler(SchedulerView):
                 seed=self.seed,
                 guests=guests,
                 on_change=partial(self._record_families, str(name)),
+                on_misled=lambda: self._knowledge.forget_guests(),
                 phase=lambda: self.ledger.phase("families", self._round[0]),
             )
         return model

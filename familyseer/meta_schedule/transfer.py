@@ -13,7 +13,7 @@ from familyseer.measure import MeasureResult
 from familyseer.meta_schedule.seeds import SeedSource
 from familyseer.records import canonical_json
 from familyseer.task import Task, TaskKey
-from familyseer.transfer import Choice, Choices, Donor, DonorPool, Experience, Option, Sketch, Tile, propose
+from familyseer.transfer import Choice, Choices, Donor, DonorPool, Experience, Option, Sketch, Tile, Tried, propose
 from familyseer.transfer.choices import kinds_of
 
 __all__ = ["OwnSeeds", "TransferSeeds", "sketch_of", "with_choices"]
@@ -44,7 +44,7 @@ class TransferSeeds(SeedSource):
         if donors:
             self.pool.add(task.key, donors)
         for sketch, result in found:
-            self.experience.add(task.key, sketch, result.cost, result.build_seconds)
+            self.experience.add(task.key, Tried(result.cost, sketch, result.build_seconds))
 
     def seeds_for(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
         """Return up to `count` traces for a task, made of its sketches' and without their post-processing."""

@@ -3,7 +3,7 @@
 
 from familyseer.transfer.choices import Choice, Choices, Option, Tile, neighbours, transferred
 from familyseer.transfer.donors import Donor, DonorPool, Seed, Sketch
-from familyseer.transfer.experience import Experience
+from familyseer.transfer.experience import Experience, Tried
 from familyseer.transfer.factors import kept, scaled
 from familyseer.transfer.search import Proposal, propose
 
@@ -18,6 +18,7 @@ __all__ = [
     "Seed",
     "Sketch",
     "Tile",
+    "Tried",
     "kept",
     "neighbours",
     "propose",

@@ -85,6 +85,10 @@ class DonorPool:
             kept.setdefault(donor.sketch.tile, donor)
         self._best[task] = list(kept.values())[:_PER_TASK]
 
+    def forget(self, tasks: Collection[TaskKey]) -> None:
+        """Take nothing from some tasks any more."""
+        self._best = {task: donors for task, donors in self._best.items() if task not in tasks}
+
     def best(self) -> Mapping[TaskKey, Sequence[Donor]]:
         """Return what each task could give, fastest first."""
         return MappingProxyType({task: tuple(donors) for task, donors in self._best.items()})

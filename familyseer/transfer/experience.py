@@ -8,7 +8,7 @@ On the candidates of recorded searches it puts as many pairs in order as that mo
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from math import log, log1p, log2
@@ -22,7 +22,7 @@ from familyseer.task import TaskKey
 from familyseer.transfer.choices import Choices, Kinds, Tile, kinds_of
 from familyseer.transfer.donors import Sketch
 
-__all__ = ["ChoiceModel", "Experience", "effort_of", "encode"]
+__all__ = ["ChoiceModel", "Experience", "Tried", "effort_of", "encode"]
 
 _LEAST = 16  # measured schedules before the model says anything
 _MOST = 2000  # that are learnt, those nearest to their tasks' best
@@ -118,14 +118,22 @@ def _number(form: tuple[str, ...]) -> float:
 
 
 @dataclass(frozen=True, slots=True)
+class Tried:
+    """A measured schedule, its latency in seconds (`INVALID_COST` for one that failed) and what compiling it took."""
+
+    cost: float
+    sketch: Sketch
+    build_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class _Seen:
     task: TaskKey
     row: list[float]
-    cost: float
-    effort: float
+    tried: Tried
 
     def label(self, best: float) -> float:
-        return max(log(best / self.cost), _FLOOR) if self.cost < INVALID_COST else _FLOOR
+        return max(log(best / self.tried.cost), _FLOOR) if self.tried.cost < INVALID_COST else _FLOOR
 
 
 @dataclass(slots=True)
@@ -144,11 +152,19 @@ class Experience:
     _seen: dict[Kinds, list[_Seen]] = field(default_factory=dict)
     _models: dict[Kinds, tuple[int, ChoiceModel]] = field(default_factory=dict)
 
-    def add(self, task: TaskKey, sketch: Sketch, cost: float, build_seconds: float = 0.0) -> None:
-        """Take note of a schedule of a task, its latency (`INVALID_COST` for one that failed) and what compiling it took."""
-        row = [_number(sketch.form), *encode(sketch.choices)]
-        seen = _Seen(task, row, cost, effort_of(build_seconds))
-        self._seen.setdefault(kinds_of(sketch.choices), []).append(seen)
+    def add(self, task: TaskKey, tried: Tried) -> None:
+        """Take note of a schedule of a task."""
+        row = [_number(tried.sketch.form), *encode(tried.sketch.choices)]
+        self._seen.setdefault(kinds_of(tried.sketch.choices), []).append(_Seen(task, row, tried))
+
+    def of(self, task: TaskKey) -> tuple[Tried, ...]:
+        """Return what was measured of a task, kind after kind."""
+        return tuple(one.tried for seen in self._seen.values() for one in seen if one.task == task)
+
+    def forget(self, tasks: Collection[TaskKey]) -> None:
+        """Forget what was measured of some tasks."""
+        self._seen = {kinds: [one for one in seen if one.task not in tasks] for kinds, seen in self._seen.items()}
+        self._models = {}
 
     def model(self, kinds: Kinds) -> ChoiceModel | None:
         """Return what ranks choices of these kinds; None while too few have been measured."""
@@ -163,7 +179,9 @@ class Experience:
     def _fit(self, seen: Sequence[_Seen]) -> ChoiceModel:
         best: dict[TaskKey, float] = {}
         for one in seen:
-            best[one.task] = min(one.cost, best.get(one.task, one.cost))
-        labelled = sorted(((one.label(best[one.task]), one.row, one.effort) for one in seen), reverse=True)
+            best[one.task] = min(one.tried.cost, best.get(one.task, one.tried.cost))
+        labelled = sorted(
+            ((one.label(best[one.task]), one.row, effort_of(one.tried.build_seconds)) for one in seen), reverse=True
+        )
         labels, rows, efforts = zip(*labelled[:_MOST], strict=True)
         return ChoiceModel(np.array(rows), np.array(labels), np.array(efforts), seed=self.seed)

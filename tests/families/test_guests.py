@@ -18,7 +18,7 @@ from familyseer.measure import INVALID_COST
 from familyseer.metrics import pairwise_accuracy
 from familyseer.store import Store, StoredTask
 from familyseer.task import Task
-from familyseer.transfer import Donor, DonorPool, Sketch, Tile
+from familyseer.transfer import Donor, DonorPool, Experience, Sketch, Tile, Tried
 from tests.families.planted import make_network
 
 
@@ -75,21 +75,26 @@ def test_a_run_starts_from_what_another_stored(tmp_path):
     """Models are trained before anything is measured, and rank a new relative's programs; schedules are donors."""
     (old, features, costs), (new, others, truth), *_ = NETWORK
     schedule = Donor(0.5, Sketch(("tile",), (Tile((2, 4)),)))
-    first, pool = model_of([old]), DonorPool()
+    first, pool, experience = model_of([old]), DonorPool(), Experience()
     first.update(old.key, features, costs)
     pool.add(old.key, [schedule])
-    remembered(tmp_path, [old]).keep(first, pool)
+    tried = [Tried(1.0 + i, Sketch(("tile",), (Tile((i, 4)),)), build_seconds=0.5) for i in range(1, 21)]
+    for one in tried:
+        experience.add(old.key, one)
+    remembered(tmp_path, [old]).keep(first, pool, experience)
 
-    memory, fresh = remembered(tmp_path, [new]), DonorPool()
+    memory, fresh, warm = remembered(tmp_path, [new]), DonorPool(), Experience()
     second = model_of([new], guests=memory.guests)
     assert [guest.key for guest in memory.guests] == [f"guest:{old.key}"]
     assert not second.is_trained(new.key)
-    memory.teach(second, fresh)
+    memory.teach(second, fresh, warm)
     assert second.is_trained(new.key)
     assert second.relatives(new.key) == (new.key, f"guest:{old.key}")
     assert dict(fresh.best()) == {f"guest:{old.key}": (schedule,)}
     assert np.corrcoef(second.predict(new.key, others), -np.log(truth))[0, 1] > 0.5
     assert second.partition == Partition.from_labels({new.key: "dense"})
+    assert warm.of(f"guest:{old.key}") == tuple(tried)
+    assert warm.model((("tile", 2),)) is not None, "a search among choices needs nothing measured here"
 
 
 def test_failed_programs_are_stored_too(tmp_path):
@@ -97,7 +102,7 @@ def test_failed_programs_are_stored_too(tmp_path):
     (old, features, costs), (new, _, _), *_ = NETWORK
     first = model_of([old])
     first.update(old.key, features, np.where(np.arange(len(costs)) < 3, INVALID_COST, costs))
-    remembered(tmp_path, [old]).keep(first, DonorPool())
+    remembered(tmp_path, [old]).keep(first, DonorPool(), Experience())
 
     (stored,) = Store(tmp_path, target="llvm", engine="tvm").read()
     assert stored.costs[:3].tolist() == [INVALID_COST] * 3
@@ -110,7 +115,7 @@ def test_what_a_log_knows_comes_from_the_log(tmp_path):
     (old, features, costs), (new, _, _), *_ = NETWORK
     first = model_of([old])
     first.update(old.key, features, costs)
-    remembered(tmp_path, [old]).keep(first, DonorPool())
+    remembered(tmp_path, [old]).keep(first, DonorPool(), Experience())
     store = Store(tmp_path, target="llvm", engine="tvm")
     assert Memory(store, [old, new], measured={old.key}).guests == ()
     assert [guest.key for guest in Memory(store, [old, new], measured={new.key}).guests] == [f"guest:{old.key}"]
@@ -123,14 +128,17 @@ def test_a_wrong_store_costs_a_model_no_more_than_its_first_guesses(tmp_path, ca
         [StoredTask(task=old, donors=(), features=features, costs=1 / costs)]
     )
     memory = remembered(tmp_path, [new])
-    misled, alone = model_of([new], guests=memory.guests), model_of([new])
-    memory.teach(misled, DonorPool())
+    told = []
+    misled, alone = model_of([new], guests=memory.guests, on_misled=lambda: told.append(1)), model_of([new])
+    memory.teach(misled, DonorPool(), Experience())
     assert pairwise_accuracy(truth, misled.predict(new.key, others)) < 0.4
     for part in (slice(0, 16), slice(16, 32), slice(32, 48)):
         assert "not listened to" not in caplog.text
+        assert not told
         for model in (misled, alone):
             model.update(new.key, others[part], truth[part])
     assert "ranks this run's programs worse than chance" in caplog.text
+    assert told == [1]
     assert misled.predict(new.key, others).tolist() == alone.predict(new.key, others).tolist()
     assert pairwise_accuracy(truth[48:], misled.predict(new.key, others[48:])) > 0.8
 
@@ -143,7 +151,7 @@ def test_a_good_store_is_listened_to_for_the_whole_run(tmp_path, caplog):
     )
     memory = remembered(tmp_path, [new])
     model = model_of([new], guests=memory.guests)
-    memory.teach(model, DonorPool())
+    memory.teach(model, DonorPool(), Experience())
     for start in range(0, 64, 8):
         model.update(new.key, others[start : start + 8], truth[start : start + 8])
     assert len(model.learnt(f"guest:{old.key}")[1]) == len(costs)
@@ -155,11 +163,11 @@ def test_a_task_is_its_own_guest(tmp_path):
     (old, features, costs), *_ = NETWORK
     first = model_of([old])
     first.update(old.key, features, costs)
-    remembered(tmp_path, [old]).keep(first, DonorPool())
+    remembered(tmp_path, [old]).keep(first, DonorPool(), Experience())
 
     memory = remembered(tmp_path, [old])
     second = model_of([old], guests=memory.guests)
-    memory.teach(second, DonorPool())
+    memory.teach(second, DonorPool(), Experience())
     assert second.learnt(old.key) is None
     assert len(second.learnt(f"guest:{old.key}")[1]) == len(costs)
 
@@ -185,7 +193,7 @@ def test_families_change_without_guests(tmp_path):
 def test_nothing_measured_is_nothing_stored(tmp_path):
     """A run that was stopped at once changes nothing."""
     old = NETWORK[0][0]
-    remembered(tmp_path, [old]).keep(model_of([old]), DonorPool())
+    remembered(tmp_path, [old]).keep(model_of([old]), DonorPool(), Experience())
     assert Store(tmp_path, target="llvm", engine="tvm").read() == []
 
 
@@ -196,6 +204,6 @@ def test_a_stored_task_of_other_features_is_refused_by_the_model(tmp_path):
     store.write([StoredTask(task=old, donors=(), features=features, costs=costs)])
     memory = remembered(tmp_path, [new])
     model = model_of([new], guests=memory.guests)
-    memory.teach(model, DonorPool())
+    memory.teach(model, DonorPool(), Experience())
     with pytest.raises(ValueError, match="must have"):
         model.update(new.key, type(features).from_arrays([[[1.0]]] * 20), np.arange(1.0, 21.0))

@@ -285,6 +285,13 @@ def test_the_next_network_starts_from_the_store(tmp_path):
         scheduler.tune(options(8, tmp_path / name), "sketch.xgb.family_op", QUICK)
         described[name] = RecordLog(tmp_path / name).read().records
 
+    seeds = scheduler._knowledge.seeds
+    guests = {key for key in seeds.pool.best() if key.startswith("guest:")}
+    assert guests
+    assert sum(len(seeds.experience.of(key)) for key in guests) == 24, "what was tried then is known from the start"
+    scheduler._knowledge.forget_guests()
+    assert {*seeds.pool.best()} == {scheduler.described[0].key}
+    assert not any(seeds.experience.of(key) for key in guests)
     assert all(record.predicted == {} for record in described["cold"])
     assert all(record.predicted.keys() == {"shared"} or record.predicted["family"] for record in described["warm"])
     assert all(record.predicted for record in described["warm"])

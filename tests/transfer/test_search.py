@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from familyseer.measure import INVALID_COST
-from familyseer.transfer import Donor, DonorPool, Experience, Option, Sketch, Tile, propose
+from familyseer.transfer import Donor, DonorPool, Experience, Option, Sketch, Tile, Tried, propose
 from familyseer.transfer.choices import inner_tile, kinds_of, random_tile
 from familyseer.transfer.experience import encode
 
@@ -39,7 +39,7 @@ def measured(tasks: dict[str, Sketch], count: int, seed: int = 0) -> tuple[Donor
             tiles = [random_tile(tile.extent, 3, rng) for tile in own.choices if isinstance(tile, Tile)]
             found = Sketch(own.form, (*tiles, Option(int(rng.integers(4)), 4)))
             pool.add(task, [Donor(cost(found.choices), found)])
-            experience.add(task, found, cost(found.choices))
+            experience.add(task, Tried(cost(found.choices), found))
     return pool, experience
 
 
@@ -106,7 +106,7 @@ def test_the_form_of_a_sketch_counts():
     for _ in range(40):
         tiles = (random_tile(64, 3, rng), random_tile(128, 3, rng))
         slow = Sketch(("tile", "cache"), (*tiles, Option(int(rng.integers(4)), 4)))
-        experience.add("a", slow, 4 * cost(slow.choices))
+        experience.add("a", Tried(4 * cost(slow.choices), slow))
     both = [sketch(64, 64, form=("tile", "cache")), sketch(64, 64)]
     found = propose("own", both, pool, experience, 16, share=1.0, rng=np.random.default_rng(0))
     assert Counter(made.sketch for made in found)[1] >= 12
@@ -119,7 +119,7 @@ def test_what_takes_long_to_compile_has_to_be_worth_it():
         tiles = [random_tile(extent, 3, rng) for extent in (64, 128)]
         found = Sketch(FORM, (*tiles, Option(int(rng.integers(4)), 4)))
         pool.add("a", [Donor(cost(found.choices), found)])
-        experience.add("a", found, cost(found.choices), 5.0 if found.choices[-1].index == 2 else 0.0)
+        experience.add("a", Tried(cost(found.choices), found, 5.0 if found.choices[-1].index == 2 else 0.0))
     options = [
         Counter(
             made.choices[-1].index
@@ -140,7 +140,7 @@ def test_what_failed_is_not_proposed():
     rng = np.random.default_rng(2)
     for _ in range(60):
         tiles = [random_tile(extent, 3, rng) for extent in (64, 128)]
-        experience.add("a", Sketch(FORM, (*tiles, Option(2, 4))), INVALID_COST)
+        experience.add("a", Tried(INVALID_COST, Sketch(FORM, (*tiles, Option(2, 4)))))
     found = ask(pool, experience, sketch(64, 64))
     assert Counter(made.choices[-1].index for made in found)[2] <= 2
 
@@ -151,7 +151,7 @@ def test_a_task_that_never_worked_teaches_nothing_good():
     rng = np.random.default_rng(3)
     for _ in range(40):
         tiles = [random_tile(extent, 3, rng) for extent in (32, 32)]
-        experience.add("b", Sketch(("tile", "cache"), (*tiles, Option(int(rng.integers(4)), 4))), INVALID_COST)
+        experience.add("b", Tried(INVALID_COST, Sketch(("tile", "cache"), (*tiles, Option(int(rng.integers(4)), 4)))))
     both = [sketch(64, 64, form=("tile", "cache")), sketch(64, 64)]
     found = propose("own", both, pool, experience, 16, share=1.0, rng=np.random.default_rng(0))
     assert Counter(made.sketch for made in found) == {1: 16}
@@ -199,7 +199,7 @@ def test_the_order_of_measurements_does_not_matter():
             for donor in part.best()[name]:
                 pool.add(name, [donor])
                 for _ in range(5):
-                    experience.add(name, donor.sketch, donor.cost)
+                    experience.add(name, Tried(donor.cost, donor.sketch))
         found.append(ask(pool, experience, sketch(64, 64)))
     assert found[0] == found[1] != []
 
@@ -210,5 +210,5 @@ def test_models_are_made_anew_only_for_news():
     kinds = kinds_of(sketch(8, 8).choices)
     first = experience.model(kinds)
     assert experience.model(kinds) is first
-    experience.add("a", sketch(8, 8), 1.0)
+    experience.add("a", Tried(1.0, sketch(8, 8)))
     assert experience.model(kinds) is not first
