@@ -16,6 +16,7 @@ import pytest
 import tvm
 
 from familyseer import auto_scheduler
+from familyseer.cli import main
 from familyseer.errors import InvalidInputError, LogError, StoreError
 from familyseer.families.keys import POLICY_NAMES
 from familyseer.meta_schedule.families import map_families
@@ -171,6 +172,19 @@ def test_a_resumed_run_knows_its_families_and_models(tmp_path):
             speed = min(record.cost for record in mine) / min(chosen) if chosen else None
             assert row.foreseen.get(task.key) == speed
     assert sum(len(row.foreseen) for row in found.families) < len(trials), "nobody taught the first task"
+
+
+def test_families_of_a_log_are_shown_and_drawn(tmp_path, capsys):
+    """Half of 64 trials for each task: both have enough measurements for a heat map and its dendrogram."""
+    log, figure = tmp_path / "log.json", tmp_path / "families.svg"
+    scheduler = auto_scheduler.TaskScheduler(tasks(), strategy="round-robin", callbacks=[])
+    scheduler.tune(options(64, log), "sketch.xgb.family_op")
+    assert main(["families", str(log), "--figure", str(figure)]) == 0
+    out = capsys.readouterr().out
+    assert "2 tasks have enough measurements" in out
+    assert all(task.desc in out for task in scheduler.tasks)
+    assert figure.read_bytes().startswith(b"<?xml")
+    assert figure.stat().st_size > 5000
 
 
 def test_families_of_a_log_that_do_not_fit_are_left_out(tmp_path, caplog):
