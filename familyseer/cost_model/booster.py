@@ -130,7 +130,7 @@ class BoosterModel(CostModel):
         self._min_samples = min_samples
         self._max_samples = max_samples
         self._threads = threads
-        self._width = width
+        self._width, self._width_of = width, "those seen before"
         self._samples = SampleStore()
         self.trained_size = 0
         self._deferring = False
@@ -162,7 +162,8 @@ class BoosterModel(CostModel):
         columns = self._columns(width)
         boosters = tuple(_booster_from(path, part, columns) for part in _parts(path, payload, header))
         self._boosters = self._priors = boosters
-        self._width = width or self._width
+        if width:
+            self._width, self._width_of = width, f"the model file {str(path)!r} has"
         self._samples, self.trained_size = SampleStore(), 0
 
     def learnt(self, task_key: TaskKey) -> tuple[FeatureSet, Floats] | None:
@@ -264,7 +265,7 @@ class BoosterModel(CostModel):
     def _check_width(self, features: FeatureSet) -> None:
         if self._width and features.width != self._width:
             raise InvalidInputError(
-                f"`features` must have {self._width} numbers per store, as those seen before; got {features.width}"
+                f"`features` must have {self._width} numbers per store, as {self._width_of}; got {features.width}"
             )
 
     @abstractmethod

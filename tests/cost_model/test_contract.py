@@ -173,6 +173,15 @@ class TestEveryBoostedModel:
             other.load(tmp_path / "model")
         assert not other.is_trained("conv")
 
+    def test_features_of_another_length_than_a_file_s_name_the_file(self, make_model, tmp_path):
+        """A model that does not know the length yet takes the file's, and later says whose it is."""
+        saved, model = make_model(), make_model()
+        saved.update("conv", *make_programs(40))
+        saved.save(tmp_path / "model")
+        model.load(tmp_path / "model")
+        with pytest.raises(InvalidInputError, match=r"as the model file '.*model' has; got 5"):
+            model.predict("conv", make_programs(3, width=5)[0])
+
     @pytest.mark.parametrize("sizes", [[1, 1], [13, 0], "13", [True] * 13, None])
     def test_sizes_that_do_not_fit_the_payload_are_refused(self, make_model, sizes, tmp_path):
         """The header says where one booster ends and the next begins."""
