@@ -37,6 +37,7 @@ FLAGS: Mapping[str, str] = {
     "no_transfer": "no schedules of relatives: a task starts from its own best and its own experience",
     "no_variety": "rounds may be filled with candidates that have the same inner tile",
     "program_search": "TVM's evolution of programs instead of a search among choices",
+    "equal_first_rounds": "first rounds of eight, however relatives' models did on those of others",
     "small_rounds": "rounds of eight, however the model that chooses them does",
     "any_build_time": "candidates that take long to compile are as welcome as others",
     "ansor_gradient": "Ansor's scheduler: no priors, rounds of equal size, gain per round",
@@ -139,12 +140,14 @@ class _AblatedScheduler(auto_scheduler.TaskScheduler):
         return super()._make_measurer(tune_option)
 
     def _make_strategy(self, policy: PolicyName | None = None) -> Any:
-        if "small_rounds" not in self.flags or policy is None:
+        if not self.flags & {"small_rounds", "equal_first_rounds"} or policy is None:
             return super()._make_strategy(policy)
+        changed: dict[str, Any] = {"sure": 0.0} if "small_rounds" in self.flags else {}
+        changed |= {"foreseen": 8} if "equal_first_rounds" in self.flags else {}
         return FamilyGradientScheduler(
             self.objective_func,
             order=first_rounds(policy, self.described, self._knowledge.guests),
-            sure=0.0,
+            **changed,
             rng=np.random.default_rng(self.seed),
         )
 

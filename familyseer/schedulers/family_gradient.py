@@ -40,6 +40,8 @@ class FamilyGradientScheduler(GradientScheduler):
         Of the tasks' first rounds; those that it does not name come after it.
     few
         Trials of a first round, and of later ones while the model ranks candidates well.
+    foreseen
+        Trials of a first round that relatives' models foresee, see `round_size`; `few` at most.
     sure
         Rank correlation from which on it does, see `round_size`; 0: whenever it has been judged.
     objective, rng, **options
@@ -53,12 +55,14 @@ class FamilyGradientScheduler(GradientScheduler):
         rng: np.random.Generator,
         order: Sequence[TaskKey] = (),
         few: int = 8,
+        foreseen: int = 4,
         sure: float = 0.2,
         **options: Any,
     ) -> None:
         super().__init__(objective, rng=rng, **options)
         self._order = tuple(order)
         self._few = whole_number("few", few, at_least=1)
+        self._foreseen = min(whole_number("foreseen", foreseen, at_least=1), self._few)
         self._sure = share("sure", sure)
         self._turn = 0
         self._last_turn: dict[TaskKey, int] = {}
@@ -75,11 +79,13 @@ class FamilyGradientScheduler(GradientScheduler):
         A round of few learns from each of them before it chooses the next; one of many spares the search where that has
         nothing to say. It has `few` from a rank correlation of `sure` up, and `most` at 0 or before the model was judged.
         (Among chosen candidates 0.2 is a good one.) First rounds have `few`: until each task has had one, the network is
-        as slow as what is missing.
+        as slow as what is missing. They have `foreseen` as soon as the candidates of other tasks' first rounds were not
+        ranked worse than by chance: then the best of what relatives suggest are among the first of them.
         """
         state = states[index]
         if not state.rounds:
-            return min(self._few, most)
+            foreseen = state.confidence.batches and state.confidence.rank_correlation >= 0
+            return min(self._foreseen if foreseen else self._few, most)
         if not state.confidence.batches:
             return most
         trust = min(max(state.confidence.rank_correlation / self._sure, 0.0), 1.0) if self._sure else 1.0
