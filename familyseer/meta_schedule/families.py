@@ -43,8 +43,6 @@ def map_families(log_file: Path, target: str) -> FamilyMap:
     policies = [FamilySketchPolicy(task, model, name=str(name), described=info, verbose=0) for task, info in found]
     rounds = recorded_rounds(contents, described, log_file)
     restore_models(contents, policies, model, rounds)
-    if not any(record.policy == str(name) for _, records in rounds for record in records):
-        model.decide()
     reasons = [change.reason for change in families_by(str(name), contents.families, target)]
     return _map(model, described, [record for _, records in rounds for record in records], reasons)
 
