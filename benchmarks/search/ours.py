@@ -21,7 +21,6 @@ from familyseer.cost_model import CostModel, ModelBank, PackSumXGBModel, XGBCost
 from familyseer.cost_model.booster import BoosterModel
 from familyseer.errors import InvalidInputError
 from familyseer.families.keys import PolicyName, partition_tasks
-from familyseer.families.learner import family_model
 from familyseer.meta_schedule.transfer import OwnSeeds
 from familyseer.schedulers import FamilyGradientScheduler
 from familyseer.schedulers.named import first_rounds
@@ -161,15 +160,7 @@ class _AblatedScheduler(auto_scheduler.TaskScheduler):
         for flag in ("serve_shared", "serve_family"):
             serve |= {"serve": flag.removeprefix("serve_")} if flag in self.flags else {}
         if not self.flags & _FIXED_FAMILIES:
-            return family_model(
-                self.described,
-                name,
-                make_model,
-                seed=self.seed,
-                guests=guests,
-                phase=lambda: self.ledger.phase("families", self._round[0]),
-                **serve,
-            )
+            return self._family_model(name, make_model, guests, **serve)
         labels = partition_tasks(name, self.described).labels()
         if "random_families" in self.flags:
             shuffled = np.random.default_rng(self.seed).permutation(list(labels.values()))

@@ -16,9 +16,10 @@ import numpy as np
 import tvm
 
 from familyseer.cost_model import CostModel, RandomCostModel, XGBCostModel
+from familyseer.cost_model.booster import BoosterModel
 from familyseer.errors import InvalidInputError
 from familyseer.families.keys import DEFAULT_POLICY, PolicyName
-from familyseer.families.learner import family_model
+from familyseer.families.learner import FamilyModel, family_model
 from familyseer.families.memory import Memory
 from familyseer.families.tracking import PartitionChange
 from familyseer.ledger import Ledger
@@ -287,19 +288,24 @@ class TaskScheduler(SchedulerView):
         if name.model == "random":
             return RandomCostModel(seed=self.seed)
         make_model = partial(XGBCostModel, seed=self.seed)
-        model: CostModel = make_model(adaptive_training=adaptive_training)
         if name.family != "shared":
-            model = family_model(
-                self.described,
-                name,
-                make_model,
-                seed=self.seed,
-                guests=guests,
-                on_change=partial(self._record_families, str(name)),
-                on_misled=lambda: self._knowledge.forget_guests(),
-                phase=lambda: self.ledger.phase("families", self._round[0]),
-            )
-        return model
+            return self._family_model(name, make_model, guests)
+        return make_model(adaptive_training=adaptive_training)
+
+    def _family_model(
+        self, name: PolicyName, make_model: Callable[[], BoosterModel], guests: Sequence[Task], **options: Any
+    ) -> FamilyModel:
+        return family_model(
+            self.described,
+            name,
+            make_model,
+            seed=self.seed,
+            guests=guests,
+            on_change=partial(self._record_families, str(name)),
+            on_misled=lambda: self._knowledge.forget_guests(),
+            phase=lambda: self.ledger.phase("families", self._round[0]),
+            **options,
+        )
 
     def _record_families(self, policy: str, change: PartitionChange) -> None:
         """Let the log know which tasks are families from the present round on."""
