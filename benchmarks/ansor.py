@@ -30,7 +30,7 @@ from tvm.auto_scheduler.measure_record import load_record_from_string
 
 from benchmarks.command import exit_status, require_file
 from benchmarks.host_c import TARGET, hardware
-from benchmarks.machine import command, commit, today
+from benchmarks.machine import command, commit, today, with_contributor
 from familyseer import auto_scheduler
 from familyseer.errors import InvalidInputError
 from familyseer.families.keys import POLICY_NAMES
@@ -281,12 +281,7 @@ def resume(path: Path, machine: dict[str, Any], settings: dict[str, Any]) -> dic
                 f"{path} was made with other settings or on another machine: {name} is {theirs.get(name)!r} there and "
                 f"{ours[name]!r} here. Give --out a new file."
             )
-    there = document["machine"]
-    commands = document.get("commands", [there["command"]] if "command" in there else [])
-    commits = there.get("commit", "unknown").split(", ")
-    document["commands"] = list(dict.fromkeys([*commands, machine["command"]]))
-    there["commit"] = ", ".join(dict.fromkeys([*commits, machine["commit"]]))
-    return document
+    return with_contributor(document, machine)
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -295,7 +290,7 @@ def _load(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text())
     except (OSError, ValueError) as err:
         raise InvalidInputError(f"{refusal}; {err}") from err
-    parts = [("machine", dict), ("settings", dict), ("blocks", list)]
+    parts = [("machine", dict), ("commands", list), ("settings", dict), ("blocks", list)]
     if not isinstance(document, dict) or not all(isinstance(document.get(name), kind) for name, kind in parts):
         raise InvalidInputError(f"{refusal}; it is damaged")
     if not all(isinstance(block, dict) and {"seed", "runs"} <= block.keys() for block in document["blocks"]):

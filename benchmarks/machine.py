@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-__all__ = ["command", "commit", "describe", "machine_of", "today"]
+__all__ = ["command", "commit", "describe", "machine_of", "today", "with_contributor"]
 
 _COMPARED = ("cpu", "cores", "python", "versions")
 
@@ -38,10 +38,29 @@ def machine_of(described: Mapping[str, Any]) -> dict[str, Any]:
     return {name: described.get(name) for name in _COMPARED}
 
 
+def with_contributor(document: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str, Any]:
+    """Return results to go on from, with the commit and command of `present` added to those that they name.
+
+    Examples
+    --------
+    >>> there = {"machine": {"commit": "abc"}, "commands": ["python -m x"]}
+    >>> with_contributor(there, {"commit": "def", "command": "python -m y"})
+    {'machine': {'commit': 'abc, def'}, 'commands': ['python -m x', 'python -m y']}
+    """
+    commits = dict.fromkeys([*document["machine"]["commit"].split(", "), present["commit"]])
+    commands = dict.fromkeys([*document["commands"], present["command"]])
+    return {
+        **document,
+        "machine": document["machine"] | {"commit": ", ".join(commits)},
+        "commands": list(commands),
+    }
+
+
 def command() -> str:
-    """Return the command line that this process was started with."""
+    """Return the command line that this process was started with; of a file elsewhere only its name."""
     spec = sys.modules["__main__"].__spec__
-    return " ".join(["python -m", spec.name.removesuffix(".__main__") if spec else "?", *sys.argv[1:]])
+    given = [Path(argument).name if Path(argument).is_absolute() else argument for argument in sys.argv[1:]]
+    return " ".join(["python -m", spec.name.removesuffix(".__main__") if spec else "?", *given])
 
 
 def commit(root: Path = Path(__file__).parent.parent) -> str:

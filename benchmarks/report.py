@@ -35,7 +35,7 @@ from benchmarks.curves import (
 )
 from benchmarks.machine import machine_of
 from benchmarks.search.contestants import BASELINE
-from benchmarks.search.document import commands_of, is_timed, load
+from benchmarks.search.document import is_timed, load
 from familyseer.errors import InvalidInputError
 from familyseer.ledger import PHASES
 from familyseer.report.figures import pyplot, save_figure
@@ -264,7 +264,7 @@ def write_report(documents: Sequence[Mapping[str, Any]], folder: Path, against: 
         + ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
         + ". Commits and commands: "
         + "; ".join(
-            f"{', '.join(f'`{command}`' for command in commands_of(d))} at {d['machine']['commit']}" for d in documents
+            f"{', '.join(f'`{command}`' for command in d['commands'])} at {d['machine']['commit']}" for d in documents
         )
         + ".",
         "All figures but seconds come from timing all contestants' schedules together at the end. A ratio above 1 means: "

@@ -223,7 +223,8 @@ def run(options: argparse.Namespace) -> None:
     runs = []
     for seed in range(options.seeds):
         for policy in options.policies:
-            job = Job(network="simulated", trials=options.trials, per_round=options.per_round, seed=seed)
+            trials = contestants.trials_of(policy, options.trials)
+            job = Job(network="simulated", trials=trials, per_round=options.per_round, seed=seed)
             runs.append(simulate(policy, seed, Work(job=job, tasks=tasks, weights=weights), oracle))
             print(f"seed {seed}: {policy}", file=sys.stderr, flush=True)
     print(show(runs, weights))

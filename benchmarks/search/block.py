@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from benchmarks.search import contestants
 from benchmarks.search.child import serve
 from benchmarks.search.job import Job
 from familyseer.errors import FamilySeerError
@@ -110,7 +111,8 @@ def _start(job: Job, name: str, folder: Path, environment: Mapping[str, str]) ->
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     log = folder / f"{name.replace(':', '-')}.log"
-    process = context.Process(target=serve, args=(theirs, job, name, str(log), dict(environment)), name=name)
+    own = replace(job, trials=contestants.trials_of(name, job.trials))
+    process = context.Process(target=serve, args=(theirs, own, name, str(log), dict(environment)), name=name)
     process.start()
     theirs.close()
     return _Player(name=name, log=log, process=process, connection=ours)

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from benchmarks.search.job import MORE_TRIALS, Contestant
+from benchmarks.search.job import Contestant
 from familyseer.errors import InvalidInputError
 from familyseer.families.keys import POLICY_NAMES
 
 __all__ = ["BASELINE", "NAMES", "check", "parse", "trials_of"]
 
 BASELINE = "stock"
+_MORE_TRIALS = 4
 
 
 def _stock() -> Contestant:
@@ -64,7 +65,7 @@ def trials_of(name: str, trials: int) -> int:
     >>> trials_of("stock", 288), trials_of("sketch.xgb.family_op:more_trials", 288)
     (288, 1152)
     """
-    return trials * (MORE_TRIALS if "more_trials" in name.partition(":")[2].split("+") else 1)
+    return trials * (_MORE_TRIALS if "more_trials" in name.partition(":")[2].split("+") else 1)
 
 
 def parse(name: str) -> Contestant:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import machine_of
+from benchmarks.machine import machine_of, with_contributor
 from familyseer.errors import InvalidInputError
 from familyseer.files import write_atomically
 
-__all__ = ["FORMAT", "commands_of", "is_timed", "load", "resume", "write"]
+__all__ = ["FORMAT", "is_timed", "load", "resume", "write"]
 
 FORMAT = "familyseer-search-benchmark"
 _VERSION = 1
@@ -42,11 +42,12 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def _is_whole(document: Mapping[str, Any]) -> bool:
-    machine, settings, blocks = (document.get(name) for name in ("machine", "settings", "blocks"))
+    machine, commands, settings, blocks = (document.get(name) for name in ("machine", "commands", "settings", "blocks"))
     return (
         isinstance(machine, dict)
         and all(isinstance(machine.get(name), str) for name in ("commit", "command"))
         and all(name in machine for name in machine_of(machine))
+        and isinstance(commands, list)
         and isinstance(settings, dict)
         and isinstance(blocks, list)
         and all(isinstance(block, dict) and all(name in block for name in _BLOCK) for block in blocks)
@@ -76,17 +77,7 @@ def resume(path: Path, machine: Mapping[str, Any], settings: Mapping[str, Any]) 
     document = load(path)
     _require_equal(path, "machine", machine_of(document["machine"]), machine_of(machine))
     _require_equal(path, "settings", document["settings"], json.loads(json.dumps(settings)))
-    commits = document["machine"]["commit"].split(", ")
-    if machine["commit"] not in commits:
-        document["machine"]["commit"] = ", ".join([*commits, machine["commit"]])
-    commands = commands_of(document)
-    document["commands"] = commands if machine["command"] in commands else [*commands, machine["command"]]
-    return document
-
-
-def commands_of(document: Mapping[str, Any]) -> list[str]:
-    """Return every command line that contributed; older results name the first only."""
-    return list(document.get("commands", [document["machine"]["command"]]))
+    return with_contributor(document, machine)
 
 
 def _require_equal(path: Path, what: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:

@@ -11,7 +11,6 @@ from familyseer.errors import InvalidInputError
 from familyseer.ledger import Phase
 
 __all__ = [
-    "MORE_TRIALS",
     "PHASES",
     "SIZES",
     "Contestant",
@@ -27,9 +26,6 @@ PHASES: tuple[Phase, ...] = ("search", "build", "run", "train", "families")
 
 SIZES = ("small", "full", "tiny")
 """Few layers at their true widths, which has nearly all tasks of the network; the published depth; a toy for tests."""
-
-MORE_TRIALS = 4
-"""How many times the trials of the others a contestant with the flag ``more_trials`` has."""
 
 _SMALL: Mapping[str, Mapping[str, Any]] = {
     "resnet18": {},

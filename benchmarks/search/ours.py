@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.search.job import MORE_TRIALS, Job, Report, Work
+from benchmarks.search.job import Job, Report, Work
 from benchmarks.search.loop import latency, phase_seconds
 from benchmarks.stock_measurer import StockMeasurer
 from familyseer import auto_scheduler
@@ -111,7 +111,7 @@ def _scheduler(
 def _settings(work: Work, reporter: _Reporter, policy: str, flags: frozenset[str]) -> tuple[Any, dict[str, Any]]:
     job = work.job
     options = auto_scheduler.TuningOptions(
-        job.trials * (MORE_TRIALS if "more_trials" in flags else 1),
+        job.trials,
         num_measures_per_round=job.per_round,
         verbose=0,
         finalists=0,  # the benchmark times those of all contestants together

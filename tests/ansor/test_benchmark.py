@@ -108,8 +108,8 @@ def test_strange_contestants_are_refused(tmp_path, monkeypatch, names):
         (["--per-round", "0"], None, "`--per-round` must be an integer ≥ 1"),
         ([], "", "must be results of `python -m benchmarks.ansor`"),
         ([], "[]", "it is damaged"),
-        ([], '{"machine": {}, "settings": {}}', "it is damaged"),
-        ([], '{"machine": {}, "settings": {}, "blocks": [{}]}', "it is damaged"),
+        ([], '{"machine": {}, "commands": [], "settings": {}}', "it is damaged"),
+        ([], '{"machine": {}, "commands": [], "settings": {}, "blocks": [{}]}', "it is damaged"),
     ],
 )
 def test_bad_input_is_refused(tmp_path, monkeypatch, capsys, arguments, content, message):
@@ -125,23 +125,29 @@ def test_bad_input_is_refused(tmp_path, monkeypatch, capsys, arguments, content,
 MACHINE = {"cpu": "znver3", "python": "3.10.13", "tvm": "0.16.dev0", "commit": "abc", "command": "python -m x"}
 
 
+def saved(folder, **machine):
+    """Write results without blocks and return where."""
+    path = folder / "a.json"
+    machine = MACHINE | machine
+    document = {"machine": machine, "commands": [MACHINE["command"]], "settings": {"trials": 4}, "blocks": []}
+    path.write_text(json.dumps(document))
+    return path
+
+
 def test_a_resume_names_every_commit_and_command(tmp_path):
-    """Of those that contributed, also to results that named the first commit only."""
-    path = tmp_path / "a.json"
-    there = {name: value for name, value in MACHINE.items() if name != "command"}
-    path.write_text(json.dumps({"machine": there, "settings": {"trials": 4}, "blocks": []}))
+    """Of those that contributed."""
+    path = saved(tmp_path)
     found = ansor.resume(path, MACHINE | {"commit": "def", "command": "python -m y"}, {"trials": 4})
-    assert (found["machine"]["commit"], found["commands"]) == ("abc, def", ["python -m y"])
+    assert (found["machine"]["commit"], found["commands"]) == ("abc, def", ["python -m x", "python -m y"])
     path.write_text(json.dumps(found))
-    found = ansor.resume(path, MACHINE, {"trials": 4})
-    assert (found["machine"]["commit"], found["commands"]) == ("abc, def", ["python -m y", "python -m x"])
+    again = ansor.resume(path, MACHINE, {"trials": 4})
+    assert (again["machine"]["commit"], again["commands"]) == ("abc, def", ["python -m x", "python -m y"])
 
 
 @pytest.mark.parametrize("name", ["cpu", "python", "tvm"])
 def test_a_resume_elsewhere_is_refused(tmp_path, name):
     """Another processor, Python or TVM."""
-    path = tmp_path / "a.json"
-    path.write_text(json.dumps({"machine": MACHINE | {name: "other"}, "settings": {"trials": 4}, "blocks": []}))
+    path = saved(tmp_path, **{name: "other"})
     with pytest.raises(InvalidInputError, match=f"another machine: {name} is 'other' there and '{MACHINE[name]}' here"):
         ansor.resume(path, MACHINE, {"trials": 4})
 

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 
 import pytest
 
 from benchmarks.command import exit_status, require_file, require_folder
-from benchmarks.machine import commit
+from benchmarks.machine import command, commit
 from familyseer.errors import InvalidInputError
 
 
@@ -45,6 +46,13 @@ def test_what_cannot_be_written_is_refused(tmp_path):
         require_file("--out", tmp_path / "file" / "x.json")
     with pytest.raises(InvalidInputError, match="`--records` must lead to a folder that can be written"):
         require_folder("--records", tmp_path / "file")
+
+
+def test_a_command_names_no_folder_of_the_machine(monkeypatch):
+    """A path in the repository stays, of another only the name is told."""
+    arguments = ["results/a.json", "/home/someone/logs/b.json", "--trials", "8"]
+    monkeypatch.setattr(sys, "argv", ["command", *arguments])
+    assert command().endswith(" results/a.json b.json --trials 8")
 
 
 def test_changed_code_is_told(tmp_path):

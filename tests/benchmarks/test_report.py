@@ -64,6 +64,7 @@ def document(*blocks, settings=None, **machine):
         "format": FORMAT,
         "version": 1,
         "machine": MACHINE | machine,
+        "commands": [MACHINE["command"]],
         "settings": SETTINGS | (settings or {}),
         "blocks": list(blocks),
     }
@@ -198,7 +199,7 @@ def test_other_files_are_refused(tmp_path, content):
         load(path)
 
 
-@pytest.mark.parametrize("missing", ["machine", "settings", "blocks"])
+@pytest.mark.parametrize("missing", ["machine", "commands", "settings", "blocks"])
 def test_damaged_results_are_refused(tmp_path, capsys, monkeypatch, missing):
     """A right header is not enough: exit status 2 and one sentence."""
     content = document(block(0))
