@@ -32,6 +32,7 @@ from benchmarks.command import exit_status, require_file
 from benchmarks.host_c import TARGET, hardware
 from benchmarks.machine import command, commit, today, with_contributor
 from familyseer import auto_scheduler
+from familyseer.ansor.task_scheduler import TaskScheduler
 from familyseer.errors import InvalidInputError
 from familyseer.families.keys import POLICY_NAMES
 from familyseer.files import write_atomically
@@ -96,7 +97,7 @@ def tune(name: str, seed: int, trials: int, per_round: int, log: Path) -> dict[s
     if name == STOCK:
         tvms_own.TaskScheduler(make_tasks(), callbacks=[]).tune(options, "sketch.xgb")
         return {"seconds": time.perf_counter() - start}
-    scheduler = auto_scheduler.TaskScheduler(
+    scheduler = TaskScheduler(
         make_tasks(),
         strategy="ansor" if "ansor_gradient" in flags else "gradient",
         callbacks=[],

@@ -89,7 +89,8 @@ def training_seconds(tasks: Tasks, size: int) -> float:
     for name, (features, seconds) in tasks.items():
         index = rng.integers(0, len(features), share)
         drawn = features[index]
-        noisy = FeatureSet(rows=drawn.rows * rng.normal(1, 0.01, drawn.rows.shape), counts=drawn.counts)
+        shaken = drawn.rows * rng.normal(1, 0.01, drawn.rows.shape)
+        noisy = FeatureSet(rows=shaken.astype(np.float32), counts=drawn.counts)
         model.update(name, noisy, seconds[index] * rng.lognormal(0, 0.05, share))
     features, seconds = tasks[min(tasks)]
     times = []

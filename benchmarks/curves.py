@@ -99,15 +99,18 @@ def curve(
         With what each of the t tasks starts, see `untuned_latencies`.
     """
     now = list(untuned)
-    total = lambda: fsum(weight * latency for weight, latency in zip(weights, now, strict=True))  # noqa: E731
-    points, trials = [Point(0.0, 0, total())], 0
+    points, trials = [Point(0.0, 0, _weighted(now, weights))], 0
     for made in rounds:
         trials += len(made["latencies"])
         better = latencies[made["schedule"]] if made["schedule"] is not None else None
         if better is not None:
             now[made["task"]] = better
-        points.append(Point(fsum(made["seconds"].values()), trials, total()))
+        points.append(Point(fsum(made["seconds"].values()), trials, _weighted(now, weights)))
     return points
+
+
+def _weighted(latencies: Sequence[float], weights: Sequence[float]) -> float:
+    return fsum(weight * latency for weight, latency in zip(weights, latencies, strict=True))
 
 
 def first_within(points: Sequence[Point], latency: float) -> Point | None:

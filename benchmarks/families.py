@@ -136,7 +136,8 @@ def study(tasks: Sequence[MeasuredTask], programs: int, seeds: int) -> dict[str,
         gathered = gather(tasks, draw_programs(tasks, programs, seed), seed)
         seconds.append(gathered.seconds)
         drawn = partial(at_random, rng=np.random.default_rng([seed, programs]))  # anew for every choice of programs
-        for name, form in {**VARIANTS, RANDOM: drawn}.items():
+        forms: Mapping[str, Callable[[Evidence], Labels]] = {**VARIANTS, RANDOM: drawn}
+        for name, form in forms.items():
             labels = form(gathered.known)
             indices[name]["operators"].append(float(adjusted_rand_score(operators, labels)))
             indices[name]["merged"].append(float(adjusted_rand_score(merged, labels)))

@@ -11,9 +11,11 @@ import subprocess
 import tempfile
 import time
 import traceback
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import tvm
 from tvm import auto_scheduler
@@ -60,7 +62,7 @@ def link(module: tvm.runtime.Module, output: str) -> None:
 _ONE_AT_A_TIME = Lock()
 
 
-def _build(serialized: list) -> BuildResult:
+def _build(serialized: list[Any]) -> BuildResult:
     start = time.time()
     try:
         with _ONE_AT_A_TIME:
@@ -77,18 +79,22 @@ def _build(serialized: list) -> BuildResult:
     return BuildResult(output, arguments, 0, "", time.time() - start)
 
 
-@tvm._ffi.register_func("auto_scheduler.local_builder.build", override=True)
-def build(inputs, timeout, n_parallel, build_func="default", verbose=1):
+def build(
+    inputs: Sequence[Any], timeout: int, n_parallel: int, build_func: str = "default", verbose: int = 1
+) -> list[BuildResult]:
     """Build candidates as TVM's function of this name does."""
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(_build, [given.serialize() for given in inputs]))
+
+
+tvm._ffi.register_func("auto_scheduler.local_builder.build", build, override=True)
 
 
 def mend_rpc_server() -> None:
     """Let this wheel's RPC server load modules: its C++ sends two arguments more than its Python takes."""
     plain = rpc_server._server_env
 
-    def environment(load_library, work_path=None):
+    def environment(load_library: Any, work_path: Any = None) -> Any:
         folder = plain(load_library, work_path)
         load = tvm.get_global_func("tvm.rpc.server.load_module")
         tvm._ffi.register_func("tvm.rpc.server.load_module", lambda name, *_: load(name), override=True)

@@ -15,6 +15,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
 import numpy as np
@@ -158,12 +159,11 @@ def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
         (run["operator"], run["seed"]): run["remeasured"]["tvm"] / run["remeasured"]["familyseer"] for run in runs
     }
     seeds = sorted({seed for _, seed in ratios})
-    mean = lambda values: float(np.exp(np.mean(np.log(list(values)))))  # noqa: E731
     return {
-        "geometric_mean": mean(ratios.values()),
-        "by_seed": {str(s): mean(r for (_, seed), r in ratios.items() if seed == s) for s in seeds},
+        "geometric_mean": geometric_mean(ratios.values()),
+        "by_seed": {str(s): geometric_mean(r for (_, seed), r in ratios.items() if seed == s) for s in seeds},
         "by_operator": {
-            name: mean(r for (operator, _), r in ratios.items() if operator == name)
+            name: geometric_mean(r for (operator, _), r in ratios.items() if operator == name)
             for name in OPERATORS
             if any(operator == name for operator, _ in ratios)
         },
@@ -180,7 +180,9 @@ def main() -> None:
     parser.add_argument("--operators", nargs="*", default=list(OPERATORS), choices=list(OPERATORS))
     options = parser.parse_args()
     settings = {name: getattr(options, name) for name in SETTINGS}
-    document = json.loads(options.out.read_text()) if options.out.exists() else {"settings": settings, "runs": []}
+    document: dict[str, Any] = (
+        json.loads(options.out.read_text()) if options.out.exists() else {"settings": settings, "runs": []}
+    )
     if document["settings"] != settings:
         parser.error(f"{options.out} holds runs with {document['settings']}; choose another file for {settings}")
     done = {(run["operator"], run["seed"]) for run in document["runs"]}

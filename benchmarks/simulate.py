@@ -175,7 +175,7 @@ def simulate(policy: str, seed: int, work: Work, oracle: Oracle) -> Run:
         made.seconds.append(searched + measurers[-1].elapsed)
         made.best.append(list(best))
 
-    contestants.parse(policy).tune(work, report, make_measurer=make_measurer)
+    contestants.ours(policy).tune(work, report, make_measurer=make_measurer)
     return made
 
 

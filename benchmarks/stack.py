@@ -53,7 +53,7 @@ def compile_best(log: Path, folder: Path) -> list[Kernel]:
 
     tasks, ranking = read_best(log, 1)
     best = ranking.best()
-    found = []
+    found: list[Kernel] = []
     for task, info in tasks.values():
         if info.key not in best:
             continue

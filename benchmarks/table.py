@@ -81,9 +81,15 @@ def _measured(name: str, data: Mapping[str, Any]) -> MeasuredTask:
     relatives = re.sub(r"_.*|\d+$", "", name)
     weight = float(data[f"{name}/weight"]) if f"{name}/weight" in data else 1.0
     flops = float(data[f"{name}/flops"]) if f"{name}/flops" in data else 0.0
-    labels = {"operator": relatives, "structure": relatives} | described
     return MeasuredTask(
-        task=Task(key=name, name=name, weight=weight, flops=flops, **labels),
+        task=Task(
+            key=name,
+            name=name,
+            weight=weight,
+            flops=flops,
+            operator=described.get("operator", relatives),
+            structure=described.get("structure", relatives),
+        ),
         features=FeatureSet(rows=data[f"{name}/rows"], counts=data[f"{name}/counts"]),
         seconds=np.asarray(data[f"{name}/seconds"], dtype=np.float64),
         rounds=np.asarray(data.get(f"{name}/rounds", np.zeros(len(data[f"{name}/seconds"]))), dtype=np.int64),

@@ -104,7 +104,7 @@ def draw(mod: tvm.IRModule, target: tvm.target.Target, batches: int, count: int)
     start = space.sample(max(32, 2 * total))
     evolved = space.evolve(start, total, lambda features: rng.random(len(features)))
     chosen = rng.permutation(np.array([*evolved, *start][:total], dtype=object))
-    return [Batch.of(mod, chosen[i : i + count], target) for i in range(0, len(chosen), count)]
+    return [Batch.of(mod, list(chosen[i : i + count]), target) for i in range(0, len(chosen), count)]
 
 
 def _request(mod: tvm.IRModule, target: tvm.target.Target) -> MeasureRequest:
@@ -159,7 +159,7 @@ def measure_workload(batches: Sequence[Batch], sides: dict[str, Measure], repeti
 
 def split_rounds(batches: Sequence[Batch], entry: dict[str, Any], target: tvm.target.Target) -> dict[str, Any]:
     """Return seconds of search and training of both sides, batch by batch, given what the first repetition measured."""
-    rounds = {"stock": StockRounds(target, SEED), "ours": OurRounds(target, SEED)}
+    rounds: dict[str, StockRounds | OurRounds] = {"stock": StockRounds(target, SEED), "ours": OurRounds(target, SEED)}
     totals = {side: {"search": 0.0, "train": 0.0, "proposed": 0} for side in SIDES}
     done = 0
     for batch in batches:

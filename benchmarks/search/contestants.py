@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from benchmarks.search.job import Contestant
 from familyseer.errors import InvalidInputError
 from familyseer.families.keys import POLICY_NAMES
 
-__all__ = ["BASELINE", "NAMES", "check", "parse", "trials_of"]
+if TYPE_CHECKING:
+    from benchmarks.search.ours import Ours
+
+__all__ = ["BASELINE", "NAMES", "check", "ours", "parse", "trials_of"]
 
 BASELINE = "stock"
 _MORE_TRIALS = 4
@@ -70,9 +74,12 @@ def trials_of(name: str, trials: int) -> int:
 
 def parse(name: str) -> Contestant:
     """Make the contestant of this name."""
-    base, _, flags = name.partition(":")
-    if base in _OTHERS:
-        return _OTHERS[base]()
-    from benchmarks.search.ours import Ablation, Ours
+    return _OTHERS[name]() if name in _OTHERS else ours(name)
 
-    return Ablation(base, frozenset(flags.split("+"))) if flags else Ours(base)
+
+def ours(name: str) -> Ours:
+    """Make the contestant of this name, which must be one of our policies, possibly with ablations."""
+    from benchmarks.search.ours import Ours
+
+    policy, _, flags = name.partition(":")
+    return Ours(policy, frozenset(flags.split("+")) if flags else frozenset())

@@ -26,7 +26,7 @@ from familyseer.schedulers import FamilyGradientScheduler
 from familyseer.schedulers.named import first_rounds
 from familyseer.task import Task
 
-__all__ = ["FLAGS", "Ablation", "Ours", "measurer_for"]
+__all__ = ["FLAGS", "Ours", "measurer_for"]
 
 FLAGS: Mapping[str, str] = {
     "random_families": "as many families of the same sizes, drawn at random",
@@ -61,29 +61,32 @@ _FIXED_FAMILIES = frozenset({"random_families", "first_families"})
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """One of our policies by its name, through the API that users call."""
+    """One of our policies by its name, through the API that users call, from which `FLAGS` may take something away."""
 
     policy: str
+    flags: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        unknown = sorted(self.flags - FLAGS.keys())
+        if unknown:
+            raise InvalidInputError(f"an ablation must be one of {', '.join(FLAGS)}; got {', '.join(unknown)}")
+        if self.flags and PolicyName.parse(self.policy).model != "xgb":
+            raise InvalidInputError(f"ablations change a learnt policy; {self.policy!r} has nothing to change")
+        fixed = sorted(self.flags & _FIXED_FAMILIES)
+        if fixed and "warm_store" in self.flags:
+            raise InvalidInputError(
+                f"`warm_store` teaches families that may change; {fixed[0]} has none that could learn from it. "
+                "Leave one of them out."
+            )
 
     def tune(self, work: Work, report: Report, *, make_measurer: MakeMeasurer | None = None) -> None:
-        """Run `TaskScheduler.tune`."""
-        run(work, report, self.policy, frozenset(), make_measurer)
-
-
-def run(
-    work: Work,
-    report: Report,
-    policy: str,
-    flags: frozenset[str],
-    make_measurer: MakeMeasurer | None = None,
-) -> None:
-    """Tune with a policy from which `flags` take something away; `make_measurer` makes what stands for our measurer."""
-    with TemporaryDirectory(prefix="store-") as folder:
-        store = _copied(work.job.store, folder) if "warm_store" in flags else None
-        scheduler, reporter = _scheduler(work, report, flags, store)
-        scheduler.make_measurer = make_measurer
-        options, params = _settings(work, reporter, policy, flags)
-        scheduler.tune(options, search_policy=policy, search_policy_params=params)
+        """Run `TaskScheduler.tune`; `make_measurer` makes what stands for our measurer."""
+        with TemporaryDirectory(prefix="store-") as folder:
+            store = _copied(work.job.store, folder) if "warm_store" in self.flags else None
+            scheduler, reporter = _scheduler(work, report, self.flags, store)
+            scheduler.make_measurer = make_measurer
+            options, params = _settings(work, reporter, self.policy, self.flags)
+            scheduler.tune(options, search_policy=self.policy, search_policy_params=params)
 
 
 def _copied(store: str, folder: str) -> str:
@@ -208,28 +211,3 @@ def _runner(work: Work, **options: Any) -> Any:
 def measurer_for(work: Work) -> AbstractContextManager[Any]:
     """Return our measurement pipeline with the job's evaluator settings."""
     return auto_scheduler.ProgramMeasurer(auto_scheduler.LocalBuilder(), _runner(work), verbose=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Ablation:
-    """A policy with some of `FLAGS`; the rest is as `Ours` has it."""
-
-    policy: str
-    flags: frozenset[str]
-
-    def __post_init__(self) -> None:
-        unknown = sorted(self.flags - FLAGS.keys())
-        if unknown:
-            raise InvalidInputError(f"an ablation must be one of {', '.join(FLAGS)}; got {', '.join(unknown)}")
-        if PolicyName.parse(self.policy).model != "xgb":
-            raise InvalidInputError(f"ablations change a learnt policy; {self.policy!r} has nothing to change")
-        fixed = sorted(self.flags & _FIXED_FAMILIES)
-        if fixed and "warm_store" in self.flags:
-            raise InvalidInputError(
-                f"`warm_store` teaches families that may change; {fixed[0]} has none that could learn from it. "
-                "Leave one of them out."
-            )
-
-    def tune(self, work: Work, report: Report, *, make_measurer: MakeMeasurer | None = None) -> None:
-        """Run `TaskScheduler.tune`."""
-        run(work, report, self.policy, self.flags, make_measurer)
