@@ -37,6 +37,7 @@ FLAGS: Mapping[str, str] = {
     "no_variety": "rounds may be filled with candidates that have the same inner tile",
     "program_search": "TVM's evolution of programs instead of a search among choices",
     "equal_first_rounds": "first rounds of eight, however relatives' models did on those of others",
+    "hopeful": "as much is hoped for of tasks that had many trials as Ansor's scheduler does",
     "small_rounds": "rounds of eight, however the model that chooses them does",
     "any_build_time": "candidates that take long to compile are as welcome as others",
     "ansor_gradient": "Ansor's scheduler: no priors, rounds of equal size, gain per round",
@@ -55,6 +56,13 @@ MakeMeasurer = Callable[[Any], Any]
 _MODEL_FLAGS = frozenset(
     {"random_families", "first_families", "serve_shared", "serve_family", "pack_sum", "no_optimism"}
 )
+
+_SCHEDULING: Mapping[str, tuple[str, Any]] = {
+    "equal_first_rounds": ("foreseen", 8),
+    "hopeful": ("settled", 10**9),
+    "small_rounds": ("sure", 0.0),
+}
+"""The parameter of `FamilyGradientScheduler` that a flag changes, and to what."""
 
 _FIXED_FAMILIES = frozenset({"random_families", "first_families"})
 
@@ -142,10 +150,9 @@ class _AblatedScheduler(auto_scheduler.TaskScheduler):
         return super()._make_measurer(tune_option)
 
     def _make_strategy(self, policy: PolicyName | None = None) -> Any:
-        if not self.flags & {"small_rounds", "equal_first_rounds"} or policy is None:
+        changed = {name: value for flag, (name, value) in _SCHEDULING.items() if flag in self.flags}
+        if not changed or policy is None:
             return super()._make_strategy(policy)
-        changed: dict[str, Any] = {"sure": 0.0} if "small_rounds" in self.flags else {}
-        changed |= {"foreseen": 8} if "equal_first_rounds" in self.flags else {}
         return FamilyGradientScheduler(
             self.objective_func,
             order=first_rounds(policy, self.described, self._knowledge.guests),

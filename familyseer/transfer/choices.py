@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log2, prod, sqrt
+from types import MappingProxyType
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +18,7 @@ __all__ = [
     "Choices",
     "Kinds",
     "Option",
+    "Places",
     "Tile",
     "distance",
     "fits",
@@ -26,6 +29,8 @@ __all__ = [
     "random_tile",
     "transferred",
 ]
+
+_T = TypeVar("_T")
 
 _OPTION_SHARE = 0.2  # of jitters; the rest moves a divisor
 _FUTILE = 20  # draws in vain after which a donor has nothing more to give
@@ -54,6 +59,12 @@ class Option:
 Choice = Tile | Option
 Choices = tuple[Choice, ...]
 """What a sketch leaves open, in its order: with it a schedule is complete."""
+
+
+Places = Mapping[int, tuple[int, ...]]
+"""The indices known at options whose number a sketch does not tell, by the position of the choice."""
+
+_NOWHERE: Places = MappingProxyType({})
 
 
 Kinds = tuple[tuple[str, int], ...]
@@ -150,10 +161,11 @@ def transferred(donor: Sequence[Choice], own: Sequence[Choice], rng: np.random.G
             yield drawn
 
 
-def neighbours(choices: Sequence[Choice]) -> list[Choices]:
+def neighbours(choices: Sequence[Choice], known: Places = _NOWHERE) -> list[Choices]:
     """Return all choices that are one step away.
 
-    A step moves a prime divisor of a factor to the level next to it, or takes the option before or after.
+    A step moves a prime divisor of a factor to the level next to it, or takes the option before or after; where their
+    number is not told, any other of those that are `known`.
 
     Examples
     --------
@@ -163,15 +175,14 @@ def neighbours(choices: Sequence[Choice]) -> list[Choices]:
     return [
         (*choices[:place], changed, *choices[place + 1 :])
         for place, choice in enumerate(choices)
-        for changed in _steps(choice)
+        for changed in _steps(choice, known.get(place, ()))
     ]
 
 
-def _steps(choice: Choice) -> Iterator[Choice]:
+def _steps(choice: Choice, known: Sequence[int]) -> Iterator[Choice]:
     if isinstance(choice, Option):
-        for index in (choice.index - 1, choice.index + 1):
-            if 0 <= index < choice.of:
-                yield replace(choice, index=index)
+        near = known if not choice.of else [i for i in (choice.index - 1, choice.index + 1) if 0 <= i < choice.of]
+        yield from (replace(choice, index=index) for index in near if index != choice.index)
         return
     last = len(choice.factors) - 1
     for source, factor in enumerate(choice.factors):
@@ -197,15 +208,25 @@ def random_tile(extent: int, levels: int, rng: np.random.Generator) -> Tile:
     return Tile(tuple(factors))
 
 
-def jittered(choices: Choices, rng: np.random.Generator) -> Choices:
-    """Move one prime divisor of a random loop to another level, or change one option; nothing where nothing can be."""
+def jittered(choices: Choices, rng: np.random.Generator, known: Places = _NOWHERE) -> Choices:
+    """Move one prime divisor of a random loop to another level, or change one option; nothing where nothing can be.
+
+    Where the number of options is not told, one of the others that are `known` is taken.
+    """
     tiles = [i for i, c in enumerate(choices) if isinstance(c, Tile) and len(c.factors) > 1 and c.extent > 1]
-    options = [i for i, c in enumerate(choices) if isinstance(c, Option) and c.of > 1]
-    if not tiles and not options:
+    others = {
+        i: found for i, c in enumerate(choices) if isinstance(c, Option) and (found := _others(c, known.get(i, ())))
+    }
+    if not tiles and not others:
         return choices
-    place = _one(options if not tiles or (options and rng.random() < _OPTION_SHARE) else tiles, rng)
-    changed = _other_level(choices[place], rng) if place in tiles else _other_option(choices[place], rng)
+    place = _one([*others] if not tiles or (others and rng.random() < _OPTION_SHARE) else tiles, rng)
+    changed = _one(others[place], rng) if place in others else _other_level(choices[place], rng)
     return (*choices[:place], changed, *choices[place + 1 :])
+
+
+def _others(option: Option, known: Sequence[int]) -> list[Option]:
+    indices = range(option.of) if option.of else known
+    return [Option(index, option.of) for index in indices if index != option.index]
 
 
 def _other_level(tile: Choice, rng: np.random.Generator) -> Tile:
@@ -215,11 +236,6 @@ def _other_level(tile: Choice, rng: np.random.Generator) -> Tile:
     return Tile(moved(tile.factors, source, destination, _one(prime_factors(tile.factors[source]), rng)))
 
 
-def _other_option(option: Choice, rng: np.random.Generator) -> Option:
-    assert isinstance(option, Option)
-    return replace(option, index=_one([i for i in range(option.of) if i != option.index], rng))
-
-
-def _one(values: Sequence[int], rng: np.random.Generator) -> int:
+def _one(values: Sequence[_T], rng: np.random.Generator) -> _T:
     """Draw one, several times faster than ``rng.choice``."""
     return values[int(rng.integers(len(values)))]

@@ -9,7 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from familyseer.task import TaskKey
-from familyseer.transfer.choices import Choice, Choices, Tile, inner_tile, jittered, kinds_of, neighbours, random_tile
+from familyseer.transfer.choices import (
+    Choice,
+    Choices,
+    Option,
+    Places,
+    Tile,
+    inner_tile,
+    jittered,
+    kinds_of,
+    neighbours,
+    random_tile,
+)
 from familyseer.transfer.donors import DonorPool, Seed, Sketch
 from familyseer.transfer.experience import ChoiceModel, Experience
 from familyseer.transfer.variety import most_alike, turns
@@ -65,36 +76,39 @@ def propose(
     if not models:
         return []
     starts: dict[int, list[Choices]] = {i: [] for i in models}
-    for seed in [*pool.seeds(task, sketches, _STARTS, relatives=relatives, rng=rng), *_own(task, pool, sketches)]:
+    known = [experience.places(kinds_of(sketch.choices)) for sketch in sketches]
+    own = _own(task, pool, sketches, known)
+    for seed in [*pool.seeds(task, sketches, _STARTS, relatives=relatives, rng=rng), *own]:
         if seed.sketch in starts:
             starts[seed.sketch].append(seed.choices)
     for i in models:
-        starts[i] += [_random(sketches[i].choices, rng) for _ in range(_STARTS // len(models))]
+        starts[i] += [_random(sketches[i].choices, known[i], rng) for _ in range(_STARTS // len(models))]
     found: dict[tuple[int, Choices], float] = {}
     for i, model in models.items():
-        found |= _evolved(i, starts[i], _Judge(model, sketches[i].form, build_weight), rng)
+        found |= _evolved(i, starts[i], _Judge(model, sketches[i].form, build_weight), known[i], rng)
     ranked = sorted(found, key=lambda key: -found[key])  # stable, and found in an order that follows from `rng`
     waits = turns([(place, inner_tile(choices)) for place, choices in ranked], most_alike(count, share))
     varied = [key for key, turn in zip(ranked, waits, strict=True) if not turn]
     return [Proposal(*key, found[key]) for key in varied[:count]]
 
 
-def _own(task: TaskKey, pool: DonorPool, sketches: Sequence[Sketch]) -> list[Seed]:
+def _own(task: TaskKey, pool: DonorPool, sketches: Sequence[Sketch], known: Sequence[Places]) -> list[Seed]:
     """Return the neighbours of the task's best schedules."""
     forms = {sketch.form: i for i, sketch in enumerate(sketches)}
-    best = [donor.sketch for donor in pool.best().get(task, ())[:_OWN] if donor.sketch.form in forms]
-    return [Seed(forms[sketch.form], step, task) for sketch in best for step in neighbours(sketch.choices)]
+    best = [(forms[d.sketch.form], d.sketch) for d in pool.best().get(task, ())[:_OWN] if d.sketch.form in forms]
+    return [Seed(i, step, task) for i, sketch in best for step in neighbours(sketch.choices, known[i])]
 
 
-def _random(choices: Choices, rng: np.random.Generator) -> Choices:
+def _random(choices: Choices, known: Places, rng: np.random.Generator) -> Choices:
     """Draw every choice anew."""
-    return tuple(_drawn(choice, rng) for choice in choices)
+    return tuple(_drawn(choice, known.get(place, ()), rng) for place, choice in enumerate(choices))
 
 
-def _drawn(choice: Choice, rng: np.random.Generator) -> Choice:
+def _drawn(choice: Choice, known: Sequence[int], rng: np.random.Generator) -> Choice:
     if isinstance(choice, Tile):
         return random_tile(choice.extent, len(choice.factors), rng)
-    return type(choice)(int(rng.integers(choice.of)), choice.of) if choice.of else choice
+    indices = range(choice.of) if choice.of else known or (choice.index,)
+    return Option(indices[int(rng.integers(len(indices)))], choice.of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +128,7 @@ class _Judge:
 
 
 def _evolved(
-    place: int, starts: Sequence[Choices], judge: _Judge, rng: np.random.Generator
+    place: int, starts: Sequence[Choices], judge: _Judge, known: Places, rng: np.random.Generator
 ) -> dict[tuple[int, Choices], float]:
     """Return all that was met on the way with its score."""
     scores: dict[Choices, float] = {}
@@ -123,14 +137,14 @@ def _evolved(
         scores |= dict(zip(fresh, judge.scores(fresh), strict=True))
         if generation < _GENERATIONS:
             parents = sorted(scores, key=lambda choices: -scores[choices])[:_PARENTS]
-            children = (_child(parents, rng) for _ in range(_CHILDREN))
+            children = (_child(parents, known, rng) for _ in range(_CHILDREN))
             fresh = [child for child in dict.fromkeys(children) if child not in scores]
     return {(place, choices): score for choices, score in scores.items()}
 
 
-def _child(parents: Sequence[Choices], rng: np.random.Generator) -> Choices:
+def _child(parents: Sequence[Choices], known: Places, rng: np.random.Generator) -> Choices:
     # The better half of the parents has three quarters of the children.
     first, second = (parents[int(len(parents) * rng.random() ** 2)] for _ in range(2))
     if rng.random() < _CROSSED:
         first = tuple(pair[int(rng.integers(2))] for pair in zip(first, second, strict=True))
-    return jittered(first, rng)
+    return jittered(first, rng, known)

@@ -86,7 +86,18 @@ def test_a_similar_faster_task_raises_the_outlook():
     slow = replace(tuned("a", *[0.01] * 4, flops=2e9, similarity="conv2d_44"), seconds=(1.0, 2.0, 3.0, 4.0))
     fast = replace(tuned("b", 0.002, flops=2e9, similarity="conv2d_44"), seconds=(1.0,))
 
-    assert scheduler(alpha=0.0).gradients([slow, fast]) == pytest.approx([-0.006 / 2, -0.002 / 2])
+    assert scheduler(alpha=0.0, settled=40).gradients([slow, fast]) == pytest.approx([-0.006 / 2, -0.002 / 2])
+    assert scheduler(alpha=0.0, settled=10).gradients([slow, fast]) == pytest.approx([-0.006 / 2 / 16, -0.002 / 2])
+
+
+def test_hope_falls_faster_beyond_what_is_usual():
+    """A task with twelve times the latency waits once it had three times the trials of the other; with hope as Ansor's it does not."""
+    states = [tuned("heavy", *[1.2] * 6), tuned("light", *[0.1] * 2)]
+
+    assert scheduler(alpha=0.0).gradients(states) == pytest.approx([-0.2 * 0.4**2, -0.05])
+    assert scheduler().next_task(states) == 1
+    assert scheduler(settled=10**9).gradients(states) == scheduler(settled=60).gradients(states)
+    assert scheduler(settled=60).next_task(states) == 0
 
 
 def test_without_seconds_rounds_count():

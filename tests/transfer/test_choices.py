@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from familyseer.transfer.choices import Option, Tile, distance, fits, inner_tile, neighbours, transferred
+from familyseer.transfer.choices import Option, Tile, distance, fits, inner_tile, jittered, neighbours, transferred
 
 tiles = st.lists(st.integers(1, 8), min_size=1, max_size=4).map(lambda factors: Tile(tuple(factors)))
 options = st.integers(1, 5).flatmap(lambda of: st.builds(Option, st.integers(0, of - 1), st.just(of)))
@@ -120,6 +120,27 @@ def test_neighbours_are_one_step_away():
         (Tile((6, 2, 1)), Option(2, 3), Option(4)),
         (Tile((6, 1, 2)), Option(1, 3), Option(4)),
     ]
+
+
+def test_an_option_among_an_untold_number_steps_to_any_that_is_known():
+    """As there is no telling which compute locations are near each other."""
+    choices = (Tile((3,)), Option(4), Option(1, 2))
+    assert neighbours(choices, {1: (1, 4, 6)}) == [
+        (Tile((3,)), Option(1), Option(1, 2)),
+        (Tile((3,)), Option(6), Option(1, 2)),
+        (Tile((3,)), Option(4), Option(0, 2)),
+    ]
+    assert neighbours((Option(4),), {0: (4,)}) == []
+
+
+def test_jitters_reach_every_known_option_and_nothing_else():
+    """Also where the present one is not known; where nothing can be moved all stays."""
+    rng = np.random.default_rng(0)
+    drawn = [jittered((Tile((1,)), Option(4), Option(0)), rng, {1: (1, 4, 6)}) for _ in range(40)]
+    assert {choices[1] for choices in drawn} == {Option(1), Option(6)}
+    assert {(choices[0], choices[2]) for choices in drawn} == {(Tile((1,)), Option(0))}
+    assert jittered((Option(3),), rng, {0: (2,)}) == (Option(2),)
+    assert jittered((Option(3), Tile((1, 1))), rng, {0: (3,)}) == (Option(3), Tile((1, 1)))
 
 
 @given(own=sketches)

@@ -134,6 +134,29 @@ def test_what_takes_long_to_compile_has_to_be_worth_it():
     assert options[1][2] <= 2
 
 
+def test_locations_that_relatives_tried_are_tried():
+    """The own and the nearest donor's is six, all the best of the family have it, and three is twice as fast."""
+    pool, experience = DonorPool(), Experience()
+    rng = np.random.default_rng(4)
+    for task, extents, locations in [("a", (64, 128), (6, 3)), ("own", (32, 64), (6,))]:
+        for number in range(40):
+            tiles = [random_tile(extent, 3, rng) for extent in extents]
+            location = locations[number % len(locations)]
+            found = Sketch(FORM, (*tiles, Option(location)))
+            seconds = cost((*tiles, Option(2, 4))) * (2 if location == 6 else 1)
+            experience.add(task, Tried(seconds, found))
+            if location == 6:
+                pool.add(task, [Donor(seconds, found)])
+    experience.add("a", Tried(INVALID_COST, Sketch(FORM, (Tile((64, 1, 1)), Tile((128, 1, 1)), Option(9)))))
+
+    found = [
+        made.choices[-1]
+        for made in ask(pool, experience, Sketch(FORM, (Tile((32, 1, 1)), Tile((64, 1, 1)), Option(6))))
+    ]
+    assert Counter(found).most_common(1)[0][0] == Option(3)
+    assert set(found) <= {Option(3), Option(6)}
+
+
 def test_what_failed_is_not_proposed():
     """Nothing with option two ever ran on another task: it is avoided, although it was good where it did."""
     pool, experience = measured({"a": sketch(64, 128)}, 20)
