@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log2, prod, sqrt
 from types import MappingProxyType
-from typing import TypeVar
 
 import numpy as np
 
@@ -29,8 +28,6 @@ __all__ = [
     "random_tile",
     "transferred",
 ]
-
-_T = TypeVar("_T")
 
 _OPTION_SHARE = 0.2  # of jitters; the rest moves a divisor
 _FUTILE = 20  # draws in vain after which a donor has nothing more to give
@@ -181,8 +178,10 @@ def neighbours(choices: Sequence[Choice], known: Places = _NOWHERE) -> list[Choi
 
 def _steps(choice: Choice, known: Sequence[int]) -> Iterator[Choice]:
     if isinstance(choice, Option):
-        near = known if not choice.of else [i for i in (choice.index - 1, choice.index + 1) if 0 <= i < choice.of]
-        yield from (replace(choice, index=index) for index in near if index != choice.index)
+        beside = (choice.index - 1, choice.index + 1)
+        for index in _others(choice, known):
+            if not choice.of or index in beside:
+                yield replace(choice, index=index)
         return
     last = len(choice.factors) - 1
     for source, factor in enumerate(choice.factors):
@@ -214,28 +213,32 @@ def jittered(choices: Choices, rng: np.random.Generator, known: Places = _NOWHER
     Where the number of options is not told, one of the others that are `known` is taken.
     """
     tiles = [i for i, c in enumerate(choices) if isinstance(c, Tile) and len(c.factors) > 1 and c.extent > 1]
-    others = {
-        i: found for i, c in enumerate(choices) if isinstance(c, Option) and (found := _others(c, known.get(i, ())))
-    }
-    if not tiles and not others:
+    options = [i for i, c in enumerate(choices) if isinstance(c, Option) and _others(c, known.get(i, ()))]
+    if not tiles and not options:
         return choices
-    place = _one([*others] if not tiles or (others and rng.random() < _OPTION_SHARE) else tiles, rng)
-    changed = _one(others[place], rng) if place in others else _other_level(choices[place], rng)
+    place = _one(options if not tiles or (options and rng.random() < _OPTION_SHARE) else tiles, rng)
+    choice = choices[place]
+    changed = (
+        _other_level(choice, rng) if isinstance(choice, Tile) else _other_option(choice, known.get(place, ()), rng)
+    )
     return (*choices[:place], changed, *choices[place + 1 :])
 
 
-def _others(option: Option, known: Sequence[int]) -> list[Option]:
-    indices = range(option.of) if option.of else known
-    return [Option(index, option.of) for index in indices if index != option.index]
+def _others(option: Option, known: Sequence[int]) -> list[int]:
+    """Return the indices that an option could have instead: of all that there are, or of those that are known."""
+    return [index for index in (range(option.of) if option.of else known) if index != option.index]
 
 
-def _other_level(tile: Choice, rng: np.random.Generator) -> Tile:
-    assert isinstance(tile, Tile)
+def _other_option(option: Option, known: Sequence[int], rng: np.random.Generator) -> Option:
+    return replace(option, index=_one(_others(option, known), rng))
+
+
+def _other_level(tile: Tile, rng: np.random.Generator) -> Tile:
     source = _one([i for i, factor in enumerate(tile.factors) if factor > 1], rng)
     destination = _one([i for i in range(len(tile.factors)) if i != source], rng)
     return Tile(moved(tile.factors, source, destination, _one(prime_factors(tile.factors[source]), rng)))
 
 
-def _one(values: Sequence[_T], rng: np.random.Generator) -> _T:
+def _one(values: Sequence[int], rng: np.random.Generator) -> int:
     """Draw one, several times faster than ``rng.choice``."""
     return values[int(rng.integers(len(values)))]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from familyseer.measure import INVALID_COST
 from familyseer.task import TaskKey
-from familyseer.transfer.choices import Choice, Choices, Kinds, Option, Places, Tile, kinds_of
+from familyseer.transfer.choices import Choices, Kinds, Option, Places, Tile, kinds_of
 from familyseer.transfer.donors import Sketch
 
 __all__ = ["ChoiceModel", "Experience", "Tried", "effort_of", "encode"]
@@ -103,11 +103,6 @@ class ChoiceModel:
         return np.asarray(_votes(self._effort, form, candidates).mean(axis=0))
 
 
-def _index(choice: Choice) -> int:
-    assert isinstance(choice, Option)
-    return choice.index
-
-
 def _votes(trees: Any, form: tuple[str, ...], candidates: Sequence[Choices]) -> NDArray[np.float64]:
     """Return what each tree says of each candidate, (trees, n); several times faster than scikit-learn's own loop."""
     if not candidates:
@@ -169,7 +164,8 @@ class Experience:
     def places(self, kinds: Kinds) -> Places:
         """Return which indices could be measured at options whose number a sketch does not tell: compute locations."""
         sound = [one.tried.sketch.choices for one in self._seen.get(kinds, []) if one.tried.cost < INVALID_COST]
-        found = {i: {_index(choices[i]) for choices in sound} for i, kind in enumerate(kinds) if kind == ("option", 0)}
+        untold = [i for i, kind in enumerate(kinds) if kind == ("option", 0)]
+        found = {i: {at.index for choices in sound if isinstance(at := choices[i], Option)} for i in untold}
         return {i: tuple(sorted(indices)) for i, indices in found.items() if indices}
 
     def forget(self, tasks: Collection[TaskKey]) -> None:

@@ -72,11 +72,13 @@ def propose(
     rng
         Draws all that is drawn.
     """
-    models = {i: model for i, sketch in enumerate(sketches) if (model := experience.model(kinds_of(sketch.choices)))}
+    kinds = [kinds_of(sketch.choices) for sketch in sketches]
+    models = {i: model for i, kind in enumerate(kinds) if (model := experience.model(kind))}
     if not models:
         return []
     starts: dict[int, list[Choices]] = {i: [] for i in models}
-    known = [experience.places(kinds_of(sketch.choices)) for sketch in sketches]
+    places = {kind: experience.places(kind) for kind in set(kinds)}  # sketches share them
+    known = [places[kind] for kind in kinds]
     own = _own(task, pool, sketches, known)
     for seed in [*pool.seeds(task, sketches, _STARTS, relatives=relatives, rng=rng), *own]:
         if seed.sketch in starts:

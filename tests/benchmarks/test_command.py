@@ -48,9 +48,9 @@ def test_what_cannot_be_written_is_refused(tmp_path):
         require_folder("--records", tmp_path / "file")
 
 
-def test_a_command_names_no_folder_of_the_machine(monkeypatch):
+def test_a_command_names_no_folder_of_the_machine(tmp_path, monkeypatch):
     """A path in the repository stays, of another only the name is told."""
-    arguments = ["results/a.json", "/home/someone/logs/b.json", "--trials", "8"]
+    arguments = ["results/a.json", str(tmp_path / "b.json"), "--trials", "8"]
     monkeypatch.setattr(sys, "argv", ["command", *arguments])
     assert command().endswith(" results/a.json b.json --trials 8")
 
