@@ -20,7 +20,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import mean, median, pstdev
+from statistics import geometric_mean, mean, median, pstdev
 from typing import Any
 
 import numpy as np
@@ -78,7 +78,7 @@ def choose(make_model: Callable[[int], CostModel], seeds: int) -> dict[str, floa
                     scores = model.acquisition(name, features[proposed])
                     for count in CHOSEN:
                         peaks[count].append(peak_at_k(seconds[proposed], scores, k=count))
-    return {str(count): float(np.exp(np.mean(np.log(values)))) for count, values in peaks.items()}
+    return {str(count): geometric_mean(values) for count, values in peaks.items()}
 
 
 def training_seconds(tasks: Tasks, size: int) -> float:

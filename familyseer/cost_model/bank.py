@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +12,11 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from familyseer.cost_model.bank_files import SHARED_FILE, Manifest, family_file, make_directory
 from familyseer.cost_model.base import CostModel
 from familyseer.cost_model.booster import BoosterModel
-from familyseer.cost_model.files import save_atomically
 from familyseer.cost_model.prequential import RunningScores
-from familyseer.errors import InvalidInputError, ModelFileError
+from familyseer.errors import InvalidInputError
 from familyseer.features import FeatureSet
 from familyseer.metrics import Confidence
 from familyseer.task import TaskKey
@@ -30,10 +27,6 @@ logger = logging.getLogger(__name__)
 
 Serving = Literal["shared", "family"]
 """Which of a bank's models answers for a task."""
-
-_FORMAT = "familyseer-model-bank"
-_VERSION = 3
-_MANIFEST, _SHARED = "manifest.json", "shared.model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,26 +210,17 @@ class ModelBank(CostModel):
     def save(self, path: str | Path) -> None:
         """Write a directory: the shared model, one file per family that has a model, then the manifest that lists them."""
         directory = Path(path)
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except OSError as err:
-            raise ModelFileError(f"model bank {str(path)!r} must be a directory: {err.strerror or err}") from err
-        self._shared.save(directory / _SHARED)
-        families = {
-            label: {"members": self.members(label), "scores": self._scores[label].to_json()}
-            for label in self.labels
-            if self._has_own(label)
-        }
+        make_directory(directory)
+        self._shared.save(directory / SHARED_FILE)
+        families = [label for label in self.labels if self._has_own(label)]
         for label in families:
-            self._family(label).save(directory / _file_name(label))
-        manifest = {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "families": families,
-            "first": self._first_scores.to_json(),
-            "measured": sorted(self._measured),
-        }
-        save_atomically(directory / _MANIFEST, json.dumps(manifest, indent=1).encode())
+            self._family(label).save(directory / family_file(label))
+        Manifest(
+            members={label: frozenset(self.members(label)) for label in families},
+            scores={label: self._scores[label] for label in families},
+            first=self._first_scores,
+            measured=list(self._measured),
+        ).write(directory)
 
     def load(self, path: str | Path) -> None:
         """Load the shared model and the families that bank and directory both have; the rest is logged as a warning."""
@@ -258,16 +242,16 @@ class ModelBank(CostModel):
         ModelFileError
             When the directory is no bank, or any file to be loaded is bad; then no model of this bank changes.
         """
-        saved = _saved_bank(Path(path))
+        saved = Manifest.read(Path(path))
         shared = self._make_model()
-        shared.load(Path(path) / _SHARED)
+        shared.load(Path(path) / SHARED_FILE)
         sources = {
             label: name for label in self.labels if (name := self._counterpart(label, saved.members)) is not None
         }
         loaded = {}
         for label, name in sources.items():
             loaded[label] = self._make_model()
-            loaded[label].load(Path(path) / _file_name(name))
+            loaded[label].load(Path(path) / family_file(name))
         self._shared, self._loaded, self._families = shared, loaded, {}
         self._scores |= {label: saved.scores[name] for label, name in sources.items()}
         self._first_scores, self._measured = saved.first, dict.fromkeys(saved.measured, 0)
@@ -336,44 +320,3 @@ class ModelBank(CostModel):
                 f"`task_key` must be one of the bank's {len(self._label_of)} tasks; got {task_key!r}"
             )
         return self._label_of[task_key]
-
-
-def _file_name(label: str) -> str:
-    """Return a name that any file system takes: what is readable of the label, and a digest that tells labels apart."""
-    slug = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:40]
-    return f"{slug or 'family'}-{hashlib.sha256(label.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}.model"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _SavedBank:
-    scores: Mapping[str, RunningScores]
-    members: Mapping[str, frozenset[TaskKey]]
-    first: RunningScores
-    measured: Sequence[TaskKey]
-
-
-def _saved_bank(directory: Path) -> _SavedBank:
-    """Read a manifest; file names follow from its labels, so none is taken from it."""
-    manifest = directory / _MANIFEST
-    try:
-        document = json.loads(manifest.read_bytes())
-    except OSError as err:
-        raise ModelFileError(f"{str(directory)!r} must be a model bank: {err.strerror or err} ({_MANIFEST})") from err
-    except (ValueError, RecursionError) as err:
-        raise ModelFileError(f"{str(manifest)!r} must be the manifest of a model bank; it is not JSON") from err
-    if not isinstance(document, dict) or document.get("format") != _FORMAT:
-        raise ModelFileError(f"{str(manifest)!r} must be the manifest of a model bank; its header says it is not")
-    if document.get("version") != _VERSION:
-        raise ModelFileError(
-            f"{str(manifest)!r} must be of version {_VERSION}; got {document.get('version')!r}. Train anew."
-        )
-    families, measured = document.get("families"), document.get("measured")
-    if not isinstance(families, dict) or not isinstance(measured, list):
-        raise ModelFileError(f"{str(manifest)!r} must list families and measured tasks; it does not")
-    try:
-        scores = {label: RunningScores.from_json(saved["scores"]) for label, saved in families.items()}
-        members = {label: frozenset(map(str, saved["members"])) for label, saved in families.items()}
-        first = RunningScores.from_json(document.get("first"))
-    except (InvalidInputError, KeyError, TypeError) as err:
-        raise ModelFileError(f"{str(manifest)!r} is damaged: {err}") from err
-    return _SavedBank(scores=scores, members=members, first=first, measured=[str(key) for key in measured])
