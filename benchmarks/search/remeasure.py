@@ -4,20 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import inf
 from typing import Any
 
 import numpy as np
+import tvm
 from tvm.s_tir import Schedule
 
 from benchmarks.search.job import Work
 from familyseer import auto_scheduler
-from familyseer.measure import MeasureResult
+from familyseer.meta_schedule.builder import ArtefactFolder
 from familyseer.meta_schedule.measurer import MeasureRequest
+from familyseer.meta_schedule.pool import Ending, WorkerPool, next_outcomes
 from familyseer.meta_schedule.relax import default_schedule
 from familyseer.meta_schedule.search_policy import measure_request
 from familyseer.meta_schedule.space import module_hash
 from familyseer.meta_schedule.stack import places
+from familyseer.meta_schedule.workers import Call
 
 __all__ = ["final_timing", "remeasure"]
 
@@ -61,20 +63,44 @@ def remeasure(work: Work, runs: Mapping[str, Sequence[dict[str, Any]]]) -> list[
                     requests.append(measure_request(task.workload_key, task, schedule))
                     tasks.append(made["task"])
                 made["schedule"] = number_of[identity]
-    seconds: list[list[float]] = [[] for _ in requests]
-    rng = np.random.default_rng(work.job.seed)
-    for _ in range(_PASSES):
-        order = rng.permutation(len(requests))
-        for position, result in zip(order, _timed([requests[i] for i in order]), strict=True):
-            if result.costs:
-                seconds[position].append(result.cost)
+    seconds = _timed(requests, np.random.default_rng(work.job.seed))
     return [{"task": task, "seconds": found} for task, found in zip(tasks, seconds, strict=True)]
 
 
-def _timed(requests: Sequence[MeasureRequest]) -> list[MeasureResult]:
-    with auto_scheduler.ProgramMeasurer(
-        auto_scheduler.LocalBuilder(timeout=60, patience=inf),  # a finalist that compiles slowly is none the worse
-        auto_scheduler.LocalRunner(number=3, repeat=1, min_repeat_ms=_PASS_MS, timeout=30),
-        verbose=0,
-    ) as measurer:
-        return measurer.measure(requests)
+def _timed(requests: Sequence[MeasureRequest], rng: np.random.Generator) -> list[list[float]]:
+    """Build everything once, and then time it in each pass."""
+    target = str(requests[0].target)
+    builder = auto_scheduler.LocalBuilder(timeout=60)
+    runner = auto_scheduler.LocalRunner(number=3, repeat=1, min_repeat_ms=_PASS_MS, timeout=30)
+    folder = ArtefactFolder()
+    try:
+        paths = [folder.next_path(builder, target) for _ in requests]
+        builds = [
+            builder.call(tvm.ir.save_json(request.mod), target, path)
+            for request, path in zip(requests, paths, strict=True)
+        ]
+        built = _outcomes(builder.make_pool(target), dict(enumerate(builds)))
+        runs = {i: runner.call(paths[i], requests[i].args_info, target, None) for i in built}
+        seconds: list[list[float]] = [[] for _ in requests]
+        for _ in range(_PASSES):
+            order = [i for i in rng.permutation(len(requests)) if i in runs]
+            for i, costs in _outcomes(runner.make_pool(target), {i: runs[i] for i in order}).items():
+                seconds[i] += costs
+        return seconds
+    finally:
+        folder.close()
+
+
+def _outcomes(pool: WorkerPool, calls: Mapping[int, Call]) -> dict[int, Any]:
+    """Return what each call that ended well returned; the pool is closed."""
+    try:
+        for ident, call in calls.items():
+            pool.submit(ident, call)
+        values = {}
+        while pool.unfinished:
+            for _, ident, outcome in next_outcomes([pool], [None]):
+                if outcome.ending is Ending.DONE:
+                    values[ident] = outcome.value
+        return values
+    finally:
+        pool.close()
