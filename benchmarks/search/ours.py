@@ -22,8 +22,6 @@ from familyseer.cost_model.booster import BoosterModel
 from familyseer.errors import InvalidInputError
 from familyseer.families.keys import PolicyName, partition_tasks
 from familyseer.meta_schedule.transfer import OwnSeeds
-from familyseer.schedulers import FamilyGradientScheduler
-from familyseer.schedulers.named import first_rounds
 from familyseer.task import Task
 
 __all__ = ["FLAGS", "Ours", "measurer_for"]
@@ -35,6 +33,7 @@ FLAGS: Mapping[str, str] = {
     "serve_family": "every family is served by its own model, however that predicts",
     "no_transfer": "no schedules of relatives: a task starts from its own best and its own experience",
     "no_variety": "rounds may be filled with candidates that have the same inner tile",
+    "no_vectors": "no place in a round for inner tiles that are new to the task",
     "program_search": "TVM's evolution of programs instead of a search among choices",
     "equal_first_rounds": "first rounds of eight, however relatives' models did on those of others",
     "hopeful": "as much is hoped for of tasks that had many trials as Ansor's scheduler does",
@@ -80,6 +79,11 @@ class Ours:
             raise InvalidInputError(f"an ablation must be one of {', '.join(FLAGS)}; got {', '.join(unknown)}")
         if self.flags and PolicyName.parse(self.policy).model != "xgb":
             raise InvalidInputError(f"ablations change a learnt policy; {self.policy!r} has nothing to change")
+        scheduling = sorted(self.flags & _SCHEDULING.keys())
+        if scheduling and (PolicyName.parse(self.policy).family == "shared" or "ansor_gradient" in self.flags):
+            raise InvalidInputError(
+                f"`{scheduling[0]}` changes the scheduler of family policies; this contestant has Ansor's. Leave it out."
+            )
         fixed = sorted(self.flags & _FIXED_FAMILIES)
         if fixed and "warm_store" in self.flags:
             raise InvalidInputError(
@@ -131,6 +135,7 @@ def _settings(work: Work, reporter: _Reporter, policy: str, flags: frozenset[str
     )
     params: dict[str, Any] = {"evolutionary_search_population": 512} if "large_population" in flags else {}
     params |= {"inner_tile_share": 1.0} if "no_variety" in flags else {}
+    params |= {"vector_share": 0.0} if "no_vectors" in flags else {}
     params |= {"build_time_weight": 0.0} if "any_build_time" in flags else {}
     params |= {"choice_search": False} if flags & {"program_search", "large_population"} else {}
     return options, params
@@ -149,16 +154,9 @@ class _AblatedScheduler(auto_scheduler.TaskScheduler):
             return StockMeasurer(tune_option.runner.settings.min_repeat_ms)
         return super()._make_measurer(tune_option)
 
-    def _make_strategy(self, policy: PolicyName | None = None) -> Any:
-        changed = {name: value for flag, (name, value) in _SCHEDULING.items() if flag in self.flags}
-        if not changed or policy is None:
-            return super()._make_strategy(policy)
-        return FamilyGradientScheduler(
-            self.objective_func,
-            order=first_rounds(policy, self.described, self._knowledge.guests),
-            **changed,
-            rng=np.random.default_rng(self.seed),
-        )
+    def _make_strategy(self, policy: PolicyName | None = None, **options: Any) -> Any:
+        changed = {name: value for flag, (name, value) in _SCHEDULING.items() if flag in self.flags and policy}
+        return super()._make_strategy(policy, **options, **changed)
 
     def _make_model(self, name: PolicyName, adaptive_training: bool, guests: Sequence[Task]) -> CostModel:
         if not self.flags & _MODEL_FLAGS:

@@ -70,20 +70,30 @@ class FamilySketchPolicy(SketchPolicy):
         scores = self._acquisition(self._features(seeds))
         return [seeds[i] for i in np.argsort(-scores, kind="stable")]
 
+    def _explored(self, space: ScheduleSpace, num_measure: int, seen: set[int]) -> list[Schedule]:
+        count = int(num_measure * self.params.vector_share)
+        if not count or "cpu" not in self.task.target.keys or not self.model.is_trained(self.described.key):
+            return []
+        rng = np.random.default_rng([self._entropy(), 1])  # other numbers than the rest of the round
+        traces = self._seed_source.vectors(self.described, _sketches(space), max(_CANDIDATES, 2 * num_measure), rng)
+        return self._new(self._ranked(space.finish(traces)), count, seen)
+
     def _evolved(self, space: ScheduleSpace, num_measure: int, seen: set[int]) -> list[Schedule]:
         if not self.params.choice_search:
             return super()._evolved(space, num_measure, seen)
-        count, weight = max(_CANDIDATES, 2 * num_measure), self.params.build_time_weight
-        candidates = [*self._promising(space, count), *space.sample(count)]
-        if not candidates:
-            return []
-        efforts = self._seed_source.efforts(
-            self.described, [canonical_json(trace_json(candidate)) for candidate in candidates]
-        )
-        scores = self._acquisition(self._features(candidates)) * np.exp(-weight * np.asarray(efforts))
-        ranked = [candidates[i] for i in np.argsort(-scores, kind="stable")]
+        count = max(_CANDIDATES, 2 * num_measure)
+        ranked = self._ranked([*self._promising(space, count), *space.sample(count)])
         chosen = num_measure - int(num_measure * self.params.eps_greedy)  # the rest is drawn at random
         return self._new(self._varied(ranked, num_measure), chosen, seen)
+
+    def _ranked(self, candidates: list[Schedule]) -> list[Schedule]:
+        """Return candidates by what the model of programs and the time for their compilation say, best first."""
+        if not candidates:
+            return []
+        traces = [canonical_json(trace_json(candidate)) for candidate in candidates]
+        efforts = np.asarray(self._seed_source.efforts(self.described, traces))
+        scores = self._acquisition(self._features(candidates)) * np.exp(-self.params.build_time_weight * efforts)
+        return [candidates[i] for i in np.argsort(-scores, kind="stable")]
 
     def _promising(self, space: ScheduleSpace, count: int) -> list[Schedule]:
         """Return what a search among choices proposes, or while too little was measured for that, relatives' schedules."""

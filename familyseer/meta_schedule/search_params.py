@@ -41,6 +41,9 @@ class SearchParams:
     build_time_weight
         How much faster a candidate has to promise to be for taking longer to compile, where `choice_search` is on (not in
         TVM): at 0.15, one that takes a core 2.5 s has to be 27 % faster than one that takes 0.1 s. 0: no faster.
+    vector_share
+        Share of a round that family policies give on CPUs to inner tiles new to the task: vectors by a few rows
+        (`familyseer.transfer.vectors`; not in TVM). Rounded down, so that first rounds of four are as quick as before.
     """
 
     eps_greedy: float = 0.05
@@ -52,6 +55,7 @@ class SearchParams:
     inner_tile_share: float = 0.25
     choice_search: bool = True
     build_time_weight: float = 0.15
+    vector_share: float = 0.125
 
     def __post_init__(self) -> None:
         for name in _SHARES:
@@ -106,6 +110,7 @@ _SHARES = (
     "evolutionary_search_mutation_prob",
     "inner_tile_share",
     "build_time_weight",
+    "vector_share",
 )
 
 _OF_EVOLUTION = (

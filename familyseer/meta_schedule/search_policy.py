@@ -220,15 +220,21 @@ class SketchPolicy(SearchPolicy):
         if not space.has_choices:
             return self._new(space.sketches, num_measure, set())
         seen: set[int] = set()
+        picked = self._explored(space, num_measure, seen)
+        left = num_measure - len(picked)
         if not self.model.is_trained(self.described.key):
-            picked = self._new(space.sample(num_measure), num_measure, seen)
-        else:
-            picked = self._evolved(space, num_measure, seen)
+            picked += self._new(space.sample(left), left, seen)
+        elif left:
+            picked += self._evolved(space, left, seen)
         for _ in range(_ATTEMPTS):
             if len(picked) >= num_measure:
                 break
             picked += self._new(space.sample(2 * num_measure), num_measure - len(picked), seen)
         return picked
+
+    def _explored(self, space: ScheduleSpace, num_measure: int, seen: set[int]) -> list[Schedule]:
+        """Return what a round measures for being new, whatever else promises; nothing here."""
+        return []
 
     def _evolved(self, space: ScheduleSpace, num_measure: int, seen: set[int]) -> list[Schedule]:
         start = self._start(space, num_measure)

@@ -39,3 +39,7 @@ class SeedSource:
     ) -> Sequence[str]:
         """Return up to `count` traces of a search among choices, best first, see `familyseer.transfer.propose`."""
         return ()
+
+    def vectors(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> Sequence[str]:
+        """Return up to `count` traces with inner tiles that are new to the task (`familyseer.transfer.untried_vectors`)."""
+        return ()

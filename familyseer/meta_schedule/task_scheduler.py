@@ -215,7 +215,7 @@ class TaskScheduler(SchedulerView):
             ledger=self.ledger,
         )
 
-    def _make_strategy(self, policy: PolicyName | None = None) -> Strategy:
+    def _make_strategy(self, policy: PolicyName | None = None, **options: Any) -> Strategy:
         return make_scheduler(
             self.strategy,
             self.objective_func,
@@ -227,6 +227,7 @@ class TaskScheduler(SchedulerView):
             gamma=self.gamma,
             backward_window_size=self.backward_window_size,
             rng=np.random.default_rng(self.seed),
+            **options,
         )
 
     def _tell(self, moment: str, index: int) -> None:

@@ -13,7 +13,19 @@ from familyseer.measure import MeasureResult
 from familyseer.meta_schedule.seeds import SeedSource
 from familyseer.records import canonical_json
 from familyseer.task import Task, TaskKey
-from familyseer.transfer import Choice, Choices, Donor, DonorPool, Experience, Option, Sketch, Tile, Tried, propose
+from familyseer.transfer import (
+    Choice,
+    Choices,
+    Donor,
+    DonorPool,
+    Experience,
+    Option,
+    Sketch,
+    Tile,
+    Tried,
+    propose,
+    untried_vectors,
+)
 from familyseer.transfer.choices import kinds_of
 
 __all__ = ["OwnSeeds", "TransferSeeds", "sketch_of", "with_choices"]
@@ -88,6 +100,13 @@ class TransferSeeds(SeedSource):
         )
         return [with_choices(sketches[places[made.sketch]], made.choices) for made in found]
 
+    def vectors(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
+        """Return up to `count` traces as `seeds_for` does, with inner tiles that are new to the task."""
+        own = {i: sketch for i, trace in enumerate(sketches) if (sketch := sketch_of(trace))}
+        places = list(own)
+        found = untried_vectors(task.key, list(own.values()), self.experience, count, rng)
+        return [with_choices(sketches[places[i]], choices) for i, choices in found]
+
 
 class OwnSeeds(SeedSource):
     """The `SeedSource` without transfer: every task learns from its own schedules alone, in the same way."""
@@ -110,6 +129,10 @@ class OwnSeeds(SeedSource):
     def proposals(self, task: Task, sketches: Sequence[str], count: int, **options: Any) -> list[str]:
         """Return what a search among choices finds with the task's own experience."""
         return self._source(task).proposals(task, sketches, count, **options)
+
+    def vectors(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
+        """Return schedules with inner tiles that are new to the task."""
+        return self._source(task).vectors(task, sketches, count, rng)
 
     def _source(self, task: Task) -> TransferSeeds:
         return self._sources.setdefault(task.key, TransferSeeds(lambda key: ()))

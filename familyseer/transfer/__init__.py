@@ -6,6 +6,7 @@ from familyseer.transfer.donors import Donor, DonorPool, Seed, Sketch
 from familyseer.transfer.experience import Experience, Tried
 from familyseer.transfer.factors import kept, scaled
 from familyseer.transfer.search import Proposal, propose
+from familyseer.transfer.vectors import untried_vectors
 
 __all__ = [
     "Choice",
@@ -24,4 +25,5 @@ __all__ = [
     "propose",
     "scaled",
     "transferred",
+    "untried_vectors",
 ]

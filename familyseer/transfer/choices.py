@@ -26,6 +26,7 @@ __all__ = [
     "kinds_of",
     "neighbours",
     "random_tile",
+    "randomised",
     "transferred",
 ]
 
@@ -205,6 +206,17 @@ def random_tile(extent: int, levels: int, rng: np.random.Generator) -> Tile:
             extent //= prime
             factors[int(rng.integers(levels))] *= prime
     return Tile(tuple(factors))
+
+
+def randomised(choices: Choices, rng: np.random.Generator, known: Places = _NOWHERE) -> Choices:
+    """Draw every choice anew; where the number of options is not told, one of those that are `known`, if any are."""
+    return tuple(_drawn(choice, known.get(place, ()), rng) for place, choice in enumerate(choices))
+
+
+def _drawn(choice: Choice, known: Sequence[int], rng: np.random.Generator) -> Choice:
+    if isinstance(choice, Tile):
+        return random_tile(choice.extent, len(choice.factors), rng)
+    return replace(choice, index=_one(range(choice.of) if choice.of else known or (choice.index,), rng))
 
 
 def jittered(choices: Choices, rng: np.random.Generator, known: Places = _NOWHERE) -> Choices:

@@ -9,18 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from familyseer.task import TaskKey
-from familyseer.transfer.choices import (
-    Choice,
-    Choices,
-    Option,
-    Places,
-    Tile,
-    inner_tile,
-    jittered,
-    kinds_of,
-    neighbours,
-    random_tile,
-)
+from familyseer.transfer.choices import Choices, Places, inner_tile, jittered, kinds_of, neighbours, randomised
 from familyseer.transfer.donors import DonorPool, Seed, Sketch
 from familyseer.transfer.experience import ChoiceModel, Experience
 from familyseer.transfer.variety import most_alike, turns
@@ -84,7 +73,7 @@ def propose(
         if seed.sketch in starts:
             starts[seed.sketch].append(seed.choices)
     for i in models:
-        starts[i] += [_random(sketches[i].choices, known[i], rng) for _ in range(_STARTS // len(models))]
+        starts[i] += [randomised(sketches[i].choices, rng, known[i]) for _ in range(_STARTS // len(models))]
     found: dict[tuple[int, Choices], float] = {}
     for i, model in models.items():
         found |= _evolved(i, starts[i], _Judge(model, sketches[i].form, build_weight), known[i], rng)
@@ -99,18 +88,6 @@ def _own(task: TaskKey, pool: DonorPool, sketches: Sequence[Sketch], known: Sequ
     forms = {sketch.form: i for i, sketch in enumerate(sketches)}
     best = [(forms[d.sketch.form], d.sketch) for d in pool.best().get(task, ())[:_OWN] if d.sketch.form in forms]
     return [Seed(i, step, task) for i, sketch in best for step in neighbours(sketch.choices, known[i])]
-
-
-def _random(choices: Choices, known: Places, rng: np.random.Generator) -> Choices:
-    """Draw every choice anew."""
-    return tuple(_drawn(choice, known.get(place, ()), rng) for place, choice in enumerate(choices))
-
-
-def _drawn(choice: Choice, known: Sequence[int], rng: np.random.Generator) -> Choice:
-    if isinstance(choice, Tile):
-        return random_tile(choice.extent, len(choice.factors), rng)
-    indices = range(choice.of) if choice.of else known or (choice.index,)
-    return Option(indices[int(rng.integers(len(indices)))], choice.of)
 
 
 @dataclass(frozen=True, slots=True)

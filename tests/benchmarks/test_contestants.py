@@ -259,6 +259,13 @@ def test_a_store_that_could_teach_nobody_is_refused(flag):
         contestants.check(f"sketch.xgb.family_op:warm_store+{flag}")
 
 
+@pytest.mark.parametrize("name", ["sketch.xgb:hopeful", "sketch.xgb.family_op:small_rounds+ansor_gradient"])
+def test_what_changes_a_scheduler_needs_it(name):
+    """Ansor's has no such parameter."""
+    with pytest.raises(InvalidInputError, match="changes the scheduler of family policies; this contestant has Ansor"):
+        contestants.check(name)
+
+
 def test_a_large_population_is_one_of_programs():
     """A search among choices has no population."""
     name = "sketch.xgb.family_op"

@@ -29,6 +29,7 @@ from familyseer.transfer import neighbours
 from familyseer.transfer.choices import inner_tile
 
 TARGET = {"kind": "llvm", "num-cores": 2}
+GPU = {"kind": "cuda", "arch": "sm_80", "max_threads_per_block": 1024, "max_shared_memory_per_block": 49152}
 QUICK = {"evolutionary_search_population": 16, "evolutionary_search_num_iters": 1}
 
 
@@ -230,7 +231,7 @@ def test_a_search_among_choices_needs_no_evolution(task, monkeypatch):
     for count in (8, 32):
         policy.continue_search_one_round(count, measurer)
     assert len(measurer.measured) == len(set(measurer.measured)) == 64
-    assert sampled == [16, 64, 64], "to choose from, and once more for the share of 32 that is drawn at random"
+    assert sampled == [16, 56, 64], "to choose from, and once more for the share of 28 that is drawn at random"
 
 
 def test_without_experience_relatives_schedules_and_random_ones_are_ranked(task, monkeypatch):
@@ -373,6 +374,48 @@ def test_one_inner_tile_does_not_fill_a_round(task):
     assert sorted(map(module_hash, varied)) == sorted(map(module_hash, schedules))
     assert policy._varied(schedules[:1] * 5 + schedules[1:2], 8)[:3] == [schedules[0], schedules[0], schedules[1]]
     assert len(set(tiles[:8])) >= 4
+
+
+def tile_of(schedule) -> tuple[int, ...]:
+    """Return the inner tile of a schedule."""
+    return inner_tile(sketch_of(canonical_json(trace_json(schedule))).choices)
+
+
+def is_vector(tile: tuple[int, ...]) -> bool:
+    """Whether a tile of a matrix product is one that `vector_share` gives its places to."""
+    return max(tile) in (8, 16, 32) and min(tile) > 1 and min(tile) <= 16 and tile[0] * tile[1] <= 256
+
+
+def test_a_place_of_each_round_is_for_a_vector_that_is_new(task):
+    """One of eight, none of four or before anything is known; it comes first and its tile was never measured before."""
+    seeds = TransferSeeds(lambda key: ())
+    policy = FamilySketchPolicy(task, XGBCostModel(min_samples=8), seeds=seeds, params=QUICK)
+    met: set[tuple[int, ...]] = set()
+    for count, vectors in [(8, 0), (8, 1), (16, 2), (4, 0), (8, 1)]:
+        schedules = policy.propose(count)
+        tiles = [tile_of(schedule) for schedule in schedules]
+        assert len(set(map(module_hash, schedules))) == count
+        assert all(map(is_vector, tiles[:vectors]))
+        assert not met & set(tiles[:vectors])
+        inputs, _ = policy.continue_search_one_round(count, PretendMeasurer())
+        assert [given.state.trace for given in inputs] == [canonical_json(trace_json(s)) for s in schedules]
+        met |= set(tiles)
+
+
+def test_vectors_have_no_place_where_they_are_not_wanted(task, monkeypatch):
+    """Off by a share of 0, on targets that are no CPUs, and in a search without families."""
+    asked = []
+    monkeypatch.setattr(TransferSeeds, "vectors", lambda self, *args: asked.append(args) or [])
+    gpu = SearchTask(func=matmul(64, 64, 64), target=GPU)
+    for make, of, params in [
+        (FamilySketchPolicy, task, {"vector_share": 0}),
+        (FamilySketchPolicy, gpu, {}),
+        (SketchPolicy, task, {}),
+    ]:
+        assert len(make(of, trained_model(of), params={**QUICK, **params}).propose(8)) == 8
+    assert asked == []
+    assert len(FamilySketchPolicy(task, trained_model(task), params=QUICK).propose(8)) == 8
+    assert len(asked) == 1, "and its place goes to another candidate where there is none"
 
 
 def test_what_a_log_holds_is_taken_over(task, tmp_path):

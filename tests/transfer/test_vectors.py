@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Inner tiles that fill vectors: exact, within bounds, and new to the task that they are for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from familyseer.transfer import Experience, Option, Sketch, Tile, Tried, untried_vectors
+from familyseer.transfer.choices import inner_tile, kinds_of
+from familyseer.transfer.vectors import vector_tiled
+
+CONVOLUTION = (Tile((256, 1, 1, 1)), Tile((14, 1, 1, 1)), Tile((14, 1, 1, 1)), Tile((256, 1)), Option(0, 4), Option(1))
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    """Return a generator."""
+    return np.random.default_rng(seed)
+
+
+def test_the_tiles_of_a_convolution():
+    """Of 256 channels, 14 rows and 14 columns: one of three vectors, alone on its loop, by a divisor of another."""
+    drawn = [vector_tiled(CONVOLUTION, rng(seed), {5: (2, 7)}) for seed in range(400)]
+    assert {inner_tile(choices) for choices in drawn} == {
+        *((vector, 1, n) for vector in (8, 16, 32) for n in (2, 7, 14) if vector * n <= 256),
+        *((vector, n, 1) for vector in (8, 16, 32) for n in (2, 7, 14) if vector * n <= 256),
+    }
+    assert {choices[4].index for choices in drawn} == {0, 1, 2, 3}
+    assert {choices[5] for choices in drawn} == {Option(2), Option(7)}, "a location that is known"
+    assert len({choices[3].factors for choices in drawn}) == 9, "256 = 2^8, any split of it"
+
+
+@given(
+    st.lists(st.integers(1, 512), min_size=1, max_size=4),
+    st.lists(st.integers(1, 64), max_size=2),
+    st.integers(0, 2**32 - 1),
+)
+def test_every_draw_is_a_schedule_of_the_same_sketch(spatial, reduced, seed):
+    """Extents stay, kinds stay, and the inner tile is a vector by at most sixteen, 256 elements at most."""
+    own = (*(Tile((extent, 1, 1, 1)) for extent in spatial), *(Tile((1, extent)) for extent in reduced), Option(0, 3))
+    drawn = vector_tiled(own, rng(seed), {})
+    if drawn is None:
+        assert all(extent % 8 for extent in spatial)
+        return
+    sizes = sorted(inner_tile(drawn), reverse=True)
+    long, *rest = (size for size in sizes if size > 1)
+    assert kinds_of(drawn) == kinds_of(own)
+    assert [c.extent for c in drawn if isinstance(c, Tile)] == [*spatial, *reduced]
+    assert long in (8, 16, 32) or rest[0] in (8, 16)
+    assert long * int(np.prod(rest)) <= 256
+    assert len(rest) <= 1
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        (Tile((49, 1, 1, 1)), Tile((7, 1, 1, 1))),  # no loop is a multiple of eight
+        (Tile((64, 1)), Tile((64, 1))),  # split into two: nothing in registers
+        (Option(0, 4),),
+        (),
+    ],
+)
+def test_where_there_is_no_vector_nothing_is_drawn(own):
+    """Nor made up."""
+    assert vector_tiled(own, rng(), {}) is None
+    assert untried_vectors("own", [Sketch(("t",), own)], Experience(), 8, rng()) == []
+
+
+def test_a_loop_alone_is_a_vector():
+    """As in a dense layer of one row."""
+    drawn = [vector_tiled((Tile((1, 1, 1, 1)), Tile((1000, 1, 1, 1))), rng(seed), {}) for seed in range(8)]
+    assert {inner_tile(choices) for choices in drawn} == {(1, 8)}
+
+
+def test_what_a_task_has_measured_does_not_come_again():
+    """Its own alone: for another task the tile is new."""
+    own = Sketch(("t",), (Tile((8, 1, 1)), Tile((6, 1, 1))))
+    experience = Experience()
+    experience.add("own", Tried(1e-3, Sketch(("t",), (Tile((1, 1, 8)), Tile((2, 1, 3))))))
+    tiles = [{inner_tile(c) for _, c in untried_vectors(task, [own], experience, 64, rng())} for task in ("own", "b")]
+    assert tiles == [{(8, 2), (8, 6)}, {(8, 2), (8, 3), (8, 6)}]
+    for n in (2, 6):
+        experience.add("own", Tried(1e-3, Sketch(("t",), (Tile((1, 1, 8)), Tile((6 // n, 1, n))))))
+    assert untried_vectors("own", [own], experience, 64, rng()) == []
+
+
+def test_each_draw_names_its_sketch():
+    """And the same generator draws the same."""
+    sketches = [Sketch(("a",), (Tile((16, 1, 1)),)), Sketch(("b",), (Tile((7, 1, 1)),)), Sketch(("c",), CONVOLUTION)]
+    found = untried_vectors("own", sketches, Experience(), 32, rng(1))
+    assert {place for place, _ in found} == {0, 2}
+    assert all(kinds_of(choices) == kinds_of(sketches[place].choices) for place, choices in found)
+    assert found == untried_vectors("own", sketches, Experience(), 32, rng(1))
+    assert untried_vectors("own", [], Experience(), 32, rng(1)) == []
