@@ -8,8 +8,9 @@ A sketch whose tile sizes are all given is sampled as it is: only what comes aft
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import ceil, prod
 from typing import Any
 
@@ -23,12 +24,27 @@ from tvm.auto_scheduler.search_policy import PreloadCustomSketchRule
 from familyseer.measure import INVALID_COST, MeasureResult
 from familyseer.records import canonical_json, trace_digest
 from familyseer.task import TaskKey
-from familyseer.transfer import Choices, Donor, DonorPool, Experience, Proposal, Seed, Sketch, Tile, Tried, propose
+from familyseer.transfer import (
+    Choices,
+    Donor,
+    DonorPool,
+    Experience,
+    Proposal,
+    Seed,
+    Sketch,
+    Tile,
+    Tried,
+    propose,
+    untried_vectors,
+)
+from familyseer.transfer.choices import inner_tile
 from familyseer.transfer.variety import turns
+from familyseer.transfer.vectors import is_vector
 
 __all__ = ["TransferSeeds", "seed_rule", "sketch_of", "with_choices"]
 
 _PER_TILE = 2  # new states with one inner tile that a ranking has at its top
+_VECTORS = 0.25  # of the tile sizes that a search starts from are drawn, with an inner tile that is new to the task
 _RANDOM = 0.25  # of the sketches that a search starts from leave their tile sizes open
 _SCOUTS = 64  # schedules sampled to see a task's sketches with their tile sizes
 _CHOSEN_LATER = ("AN", "PR")  # annotations and pragmas: the search draws them after the tile sizes
@@ -70,24 +86,37 @@ class TransferSeeds:
         """Return states of a task to start a search from, beside its own sketches; none where nothing is known.
 
         Up to `count` have tile sizes: those that promise most of a search among them, or while too little was measured for
-        that, those that were good for relatives. The others are its sketches again, so that a quarter of all is open.
+        that, those that were good for relatives; and some that are new (`familyseer.transfer.untried_vectors`). The others
+        are its sketches again, so that a quarter of all is open.
         """
         key, space = _key(task), self._space(task)
         sketches, relatives = [sketch for sketch, _ in space.own], self._relatives(key)
         found: Sequence[Proposal | Seed] = propose(
             key, sketches, self.pool, self.experience, count, relatives=relatives, rng=rng
         ) or self.pool.seeds(key, sketches, count, relatives=relatives, rng=rng)
-        made = [_state_of(task, with_choices(space.own[seed.sketch][1], seed.choices)) for seed in found]
+        chosen = [(seed.sketch, seed.choices) for seed in found]
+        if chosen:
+            vectors = untried_vectors(key, sketches, self.experience, int(count * _VECTORS), rng)
+            chosen = chosen[: count - len(vectors)] + vectors
+        made = [_state_of(task, with_choices(space.own[i][1], choices)) for i, choices in chosen]
         states = [state for state in made if state is not None]
         wanted = ceil(len(states) * _RANDOM / (1 - _RANDOM))  # TVM adds every sketch once
         return states + space.open * (ceil(wanted / len(space.open)) - 1)
 
     def spread(self, task: Any, states: Sequence[Any], scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return scores (n,) by which no two inner tiles fill a round: beyond two new states of each, the others come first."""
-        space, known = self._space(task), self._measured.get(_key(task), set())
+        """Return scores (n,) by which no two inner tiles fill a round: beyond two new states of each, the others come first.
+
+        Before all comes the best whose inner tile is a vector and new to the task, as soon as anything was measured of it.
+        """
+        key, space = _key(task), self._space(task)
+        known = self._measured.get(key, set())
         ranked = np.argsort(-scores, kind="stable")
+        tiles = [_new_tile(space, _steps_of(task, states[i]), known) for i in ranked]
         waits = np.empty(len(scores))
-        waits[ranked] = turns((_new_tile(space, _steps_of(task, states[i]), known) for i in ranked), _PER_TILE)
+        waits[ranked] = turns(tiles, _PER_TILE)
+        tried = {inner_tile(one.sketch.choices) for one in self.experience.of(key)}
+        new = (i for i, tile in zip(ranked, tiles, strict=True) if tile and is_vector(tile[1]) and tile[1] not in tried)
+        waits[list(islice(new, 1 if tried else 0))] = -1.0
         return scores - waits * (np.ptp(scores) + 1.0)
 
     def _space(self, task: Any) -> _Space:
@@ -139,10 +168,10 @@ def _key(task: Any) -> TaskKey:
     return str(task.workload_key)
 
 
-def _new_tile(space: _Space, steps: Steps, known: Collection[str]) -> Hashable | None:
+def _new_tile(space: _Space, steps: Steps, known: Collection[str]) -> tuple[tuple[str, ...], tuple[int, ...]] | None:
     """Return the inner tile of a complete state that is not measured yet; it has one where it has tile sizes."""
     sketch = None if trace_digest(canonical_json(steps)) in known else space.sketch_of(steps)
-    return sketch and sketch.tile
+    return sketch.tile if sketch else None
 
 
 def _length(steps: Steps, lengths: Sequence[int]) -> int:

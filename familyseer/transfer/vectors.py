@@ -16,7 +16,7 @@ from familyseer.transfer.choices import Choices, Places, Tile, inner_tile, kinds
 from familyseer.transfer.donors import Sketch
 from familyseer.transfer.experience import Experience
 
-__all__ = ["untried_vectors", "vector_tiled"]
+__all__ = ["is_vector", "untried_vectors", "vector_tiled"]
 
 _VECTORS = (8, 16, 32)  # elements along one loop
 _REPEATS = range(2, 17)  # of the vector, along another
@@ -51,6 +51,19 @@ def untried_vectors(
     return found
 
 
+def is_vector(tile: Sequence[int]) -> bool:
+    """Return whether an inner tile is one that `vector_tiled` can draw.
+
+    Examples
+    --------
+    >>> [is_vector(tile) for tile in [(16, 1, 14), (16,), (1, 8), (4, 4), (8, 2, 2), (32, 16)]]
+    [True, True, True, False, False, False]
+    """
+    first, second, *others = sorted((size for size in (*tile, 1, 1)), reverse=True)
+    vector = any(a in _VECTORS and (b == 1 or b in _REPEATS) for a, b in [(first, second), (second, first)])
+    return vector and first * second <= _MOST and set(others) <= {1}
+
+
 def vector_tiled(choices: Choices, rng: np.random.Generator, known: Places) -> Choices | None:
     """Draw an inner tile of 8, 16 or 32 by 2 to 16 elements of two of the most tiled loops, and all else as `randomised`.
 
@@ -60,7 +73,7 @@ def vector_tiled(choices: Choices, rng: np.random.Generator, known: Places) -> C
     Examples
     --------
     >>> vector_tiled((Tile((8, 1, 1)), Tile((1, 7, 1)), Tile((2, 2))), np.random.default_rng(0), {})
-    (Tile(factors=(1, 1, 8)), Tile(factors=(1, 1, 7)), Tile(factors=(2, 2)))
+    (Tile(factors=(1, 1, 8)), Tile(factors=(1, 1, 7)), Tile(factors=(4, 1)))
     """
     levels = max((len(choice.factors) for choice in choices if isinstance(choice, Tile)), default=0)
     loops = {i: c.extent for i, c in enumerate(choices) if isinstance(c, Tile) and len(c.factors) == levels}

@@ -13,6 +13,8 @@ from tvm.auto_scheduler.measure import MeasureInput
 from familyseer.ansor.transfer import TransferSeeds, seed_rule, sketch_of, with_choices
 from familyseer.measure import MeasureErrorNo, MeasureResult
 from familyseer.transfer import Tile
+from familyseer.transfer.choices import inner_tile
+from familyseer.transfer.vectors import is_vector
 from tests.ansor.workloads import QUICK, conv2d, matmul, products, task
 
 STEPS = [
@@ -117,6 +119,30 @@ def test_no_inner_tile_fills_a_round(host):
     assert order()[-2:] == [2, 3]
     seeds.learn(owner, [one], [MeasureResult(costs=(1.0,))])
     assert order()[:4] == [0, 1, 2, 3]
+
+
+def test_a_vector_that_is_new_comes_first(host):
+    """Whatever its score, once anything was measured of the task; some of the starts are such."""
+    owner = products()[0]
+    fresh, seeds = TransferSeeds(lambda key: ()), TransferSeeds(lambda key: ())
+
+    def tile(state) -> tuple[int, ...]:
+        sketch = seeds._space(owner).sketch_of(steps_of(owner, state))
+        return inner_tile(sketch.choices) if sketch else ()
+
+    def lifted(seeds) -> bool:
+        return bool(np.diff(seeds.spread(owner, [plain, vector], np.array([1.0, 0.0]))) > 0)
+
+    plain, measured = [state for state in sampled(owner) if not is_vector(tile(state))][:2]
+    seeds.learn(owner, [measured], [MeasureResult(costs=(1.0,))])
+    found, open_sketches = seeds.states_for(owner, 16, np.random.default_rng(0)), seeds._space(owner).open
+    starts = [state for state in found if not any(state is sketch for sketch in open_sketches)]
+    vector = next(state for state in starts if is_vector(tile(state)))
+
+    assert sum(is_vector(tile(state)) for state in starts) >= 3
+    assert [lifted(fresh), lifted(seeds)] == [False, True]
+    seeds.learn(owner, [vector], [MeasureResult(costs=(1.0,))])
+    assert not lifted(seeds)
 
 
 def test_failures_and_strangers_teach_nothing(host):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from familyseer.transfer import Experience, Option, Sketch, Tile, Tried, untried_vectors
 from familyseer.transfer.choices import inner_tile, kinds_of
-from familyseer.transfer.vectors import vector_tiled
+from familyseer.transfer.vectors import is_vector, vector_tiled
 
 CONVOLUTION = (Tile((256, 1, 1, 1)), Tile((14, 1, 1, 1)), Tile((14, 1, 1, 1)), Tile((256, 1)), Option(0, 4), Option(1))
 
@@ -45,12 +45,25 @@ def test_every_draw_is_a_schedule_of_the_same_sketch(spatial, reduced, seed):
         assert all(extent % 8 for extent in spatial)
         return
     sizes = sorted(inner_tile(drawn), reverse=True)
+    assert is_vector(inner_tile(drawn))
     long, *rest = (size for size in sizes if size > 1)
     assert kinds_of(drawn) == kinds_of(own)
     assert [c.extent for c in drawn if isinstance(c, Tile)] == [*spatial, *reduced]
     assert long in (8, 16, 32) or rest[0] in (8, 16)
     assert long * int(np.prod(rest)) <= 256
     assert len(rest) <= 1
+
+
+@pytest.mark.parametrize(
+    ("tile", "expected"),
+    [
+        *((tile, True) for tile in [(16, 14), (1, 32), (8, 16), (16, 16), (8, 1, 1)]),
+        *((tile, False) for tile in [(), (1, 1), (4, 4), (64, 2), (8, 18), (32, 16), (8, 2, 2), (16, 32), (24, 2)]),
+    ],
+)
+def test_which_tiles_are_vectors(tile, expected):
+    """8, 16 or 32 by at most 16, 256 in all, along two loops at most."""
+    assert is_vector(tile) is expected
 
 
 @pytest.mark.parametrize(
