@@ -17,10 +17,12 @@ from familyseer.ansor.journal import Journal
 from familyseer.ansor.results import result_of
 from familyseer.ansor.transfer import TransferSeeds, seed_rule
 from familyseer.errors import InvalidInputError
+from familyseer.ledger import share
 
 __all__ = ["FamilySketchPolicy"]
 
 _SEARCH = {"evolutionary_search_population": 128, "evolutionary_search_num_iters": 1}
+_OURS = {"vector_share": 0.125}
 _STARTS = 16  # tile sizes that a round starts from
 
 
@@ -33,7 +35,8 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
         As for TVM's.
     params
         As for TVM's, but for smaller defaults: ``evolutionary_search_population`` is 128 instead of 2048, and
-        ``evolutionary_search_num_iters`` 1 instead of 4. A longer search finds what the model is wrong about.
+        ``evolutionary_search_num_iters`` 1 instead of 4. A longer search finds what the model is wrong about. And
+        ``vector_share``, 0.125: the share of a round for inner tiles that are new to the task, as on the other engine.
     program_cost_model
         Shared by the policies of all tasks. Time is charged to its ledger.
     seed
@@ -48,7 +51,7 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
     Raises
     ------
     InvalidInputError
-        TVM has no such parameter.
+        TVM has no such parameter, or ``vector_share`` is not from 0 to 1.
     """
 
     def __init__(
@@ -66,7 +69,8 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
     ) -> None:
         self._task, self._key, self._seeds = task, str(task.workload_key), seeds
         self._journal = journal or Journal(None)
-        self._model, self._verbose, self._params = program_cost_model, verbose, {**_SEARCH, **_checked(params)}
+        self._model, self._verbose, self._params = program_cost_model, verbose, {**_OURS, **_SEARCH, **_checked(params)}
+        self._vector_share = share("vector_share", self._params.pop("vector_share"))
         self._seed, self._callbacks, self._measured = seed, list(init_search_callbacks or ()), list(measured)
         self._used = False
         with TemporaryDirectory(prefix="familyseer-") as folder:
@@ -76,6 +80,8 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
         """Search and measure as TVM does, then let relatives know."""
         ledger = self._model.ledger
         self._journal.begin(self._key)
+        if self._seeds is not None:
+            self._seeds.begin(self._task, int(num_measure * self._vector_share))
         if self._used and self._seeds is not None:
             with ledger.phase("other", self._key):
                 self._renew()
@@ -124,8 +130,8 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
 
 
 def _checked(params: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the parameters, which must be TVM's: it ignores others without a word."""
-    known, given = auto_scheduler.SketchPolicy.DEFAULT_PARAMS, dict(params or {})
+    """Return the parameters, which must be TVM's or ours: TVM ignores others without a word."""
+    known, given = {**auto_scheduler.SketchPolicy.DEFAULT_PARAMS, **_OURS}, dict(params or {})
     unknown = sorted(str(name) for name in given.keys() - known.keys())
     if unknown:
         raise InvalidInputError(f"search policy parameters must be among {sorted(known)}; got {', '.join(unknown)}")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from math import ceil, prod
 from typing import Any
 
@@ -44,12 +43,14 @@ from familyseer.transfer.vectors import is_vector
 __all__ = ["TransferSeeds", "seed_rule", "sketch_of", "with_choices"]
 
 _PER_TILE = 2  # new states with one inner tile that a ranking has at its top
-_VECTORS = 0.25  # of the tile sizes that a search starts from are drawn, with an inner tile that is new to the task
+_TRIES = 4  # tile sizes with a new inner tile that a search starts from, for each that is to be measured
 _RANDOM = 0.25  # of the sketches that a search starts from leave their tile sizes open
 _SCOUTS = 64  # schedules sampled to see a task's sketches with their tile sizes
 _CHOSEN_LATER = ("AN", "PR")  # annotations and pragmas: the search draws them after the tile sizes
 
 Steps = list[list[Any]]
+Tiled = tuple[tuple[str, ...], tuple[int, ...]]
+"""`familyseer.transfer.Sketch.tile`."""
 
 
 class TransferSeeds:
@@ -66,6 +67,8 @@ class TransferSeeds:
         self._relatives = relatives
         self._spaces: dict[TaskKey, _Space] = {}
         self._measured: dict[TaskKey, set[str]] = {}
+        self._wanted: dict[TaskKey, int] = {}
+        self._met: dict[TaskKey, set[tuple[int, ...]]] = {}
 
     def learn(self, task: Any, states: Sequence[Any], results: Sequence[MeasureResult]) -> None:
         """Take note of measured states of a task."""
@@ -82,6 +85,10 @@ class TransferSeeds:
         for sketch, cost in found:
             self.experience.add(key, Tried(cost, sketch))
 
+    def begin(self, task: Any, vectors: int) -> None:
+        """Say how many candidates of the round that begins are to have an inner tile that is new to the task."""
+        self._wanted[_key(task)], self._met[_key(task)] = vectors, set()
+
     def states_for(self, task: Any, count: int, rng: np.random.Generator) -> list[Any]:
         """Return states of a task to start a search from, beside its own sketches; none where nothing is known.
 
@@ -96,7 +103,8 @@ class TransferSeeds:
         ) or self.pool.seeds(key, sketches, count, relatives=relatives, rng=rng)
         chosen = [(seed.sketch, seed.choices) for seed in found]
         if chosen:
-            vectors = untried_vectors(key, sketches, self.experience, int(count * _VECTORS), rng)
+            tries = min(count // 2, _TRIES * self._wanted.get(key, 0))
+            vectors = untried_vectors(key, sketches, self.experience, tries, rng)
             chosen = chosen[: count - len(vectors)] + vectors
         made = [_state_of(task, with_choices(space.own[i][1], choices)) for i, choices in chosen]
         states = [state for state in made if state is not None]
@@ -106,7 +114,8 @@ class TransferSeeds:
     def spread(self, task: Any, states: Sequence[Any], scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return scores (n,) by which no two inner tiles fill a round: beyond two new states of each, the others come first.
 
-        Before all comes the best whose inner tile is a vector and new to the task, as soon as anything was measured of it.
+        Before all come as many as `begin` said that have a vector for an inner tile, new to the task, one of each; the same
+        in every generation of a round.
         """
         key, space = _key(task), self._space(task)
         known = self._measured.get(key, set())
@@ -114,10 +123,19 @@ class TransferSeeds:
         tiles = [_new_tile(space, _steps_of(task, states[i]), known) for i in ranked]
         waits = np.empty(len(scores))
         waits[ranked] = turns(tiles, _PER_TILE)
-        tried = {inner_tile(one.sketch.choices) for one in self.experience.of(key)}
-        new = (i for i, tile in zip(ranked, tiles, strict=True) if tile and is_vector(tile[1]) and tile[1] not in tried)
-        waits[list(islice(new, 1 if tried else 0))] = -1.0
+        waits[[ranked[i] for i in self._vectors(key, tiles)]] = -1.0
         return scores - waits * (np.ptp(scores) + 1.0)
+
+    def _vectors(self, key: TaskKey, tiles: Sequence[Tiled | None]) -> list[int]:
+        """Return at which places of a ranking new inner tiles are that this round is to measure."""
+        tried = {inner_tile(one.sketch.choices) for one in self.experience.of(key)}
+        met, wanted = self._met.setdefault(key, set()), self._wanted.get(key, 0)
+        first: dict[tuple[int, ...], int] = {}
+        for place, tile in enumerate(tiles):
+            if tile and is_vector(tile[1]) and tile[1] not in tried:
+                first.setdefault(tile[1], place)
+        met.update([tile for tile in first if tile not in met][: max(0, wanted - len(met))])
+        return [first[tile] for tile in met & first.keys()]
 
     def _space(self, task: Any) -> _Space:
         key = _key(task)
@@ -168,7 +186,7 @@ def _key(task: Any) -> TaskKey:
     return str(task.workload_key)
 
 
-def _new_tile(space: _Space, steps: Steps, known: Collection[str]) -> tuple[tuple[str, ...], tuple[int, ...]] | None:
+def _new_tile(space: _Space, steps: Steps, known: Collection[str]) -> Tiled | None:
     """Return the inner tile of a complete state that is not measured yet; it has one where it has tile sizes."""
     sketch = None if trace_digest(canonical_json(steps)) in known else space.sketch_of(steps)
     return sketch.tile if sketch else None

@@ -10,15 +10,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import tvm
 
 from familyseer import auto_scheduler
+from familyseer.ansor.cost_model import FamilyCostModel
 from familyseer.ansor.describe import describe
 from familyseer.ansor.family_policy import FamilySketchPolicy
 from familyseer.ansor.policies import make_policies
+from familyseer.ansor.transfer import TransferSeeds
 from familyseer.errors import InvalidInputError
 from familyseer.families.keys import POLICY_NAMES, PolicyName
 from familyseer.tuner import StopReason
@@ -379,6 +382,24 @@ def test_bad_arguments_of_tune(trials, policy, message):
     """Before anything is measured."""
     with pytest.raises(InvalidInputError, match=message):
         auto_scheduler.TaskScheduler(products(), callbacks=[]).tune(options(trials), policy)
+
+
+@pytest.mark.parametrize(("params", "expected"), [({}, [2, 0]), ({"vector_share": 0}, [0, 0])])
+def test_a_share_of_a_round_is_for_new_vectors(params, expected, host, monkeypatch):
+    """As on the other engine: an eighth, rounded down, unless it is said otherwise."""
+    began = []
+    monkeypatch.setattr(TransferSeeds, "begin", lambda self, task, vectors: began.append(vectors))
+    monkeypatch.setattr(
+        tvm.auto_scheduler.SketchPolicy, "continue_search_one_round", lambda self, count, measurer: ([], [])
+    )
+    policy = FamilySketchPolicy(
+        products()[0], FamilyCostModel(Mock()), {**QUICK, **params}, seed=0, seeds=TransferSeeds(lambda key: ())
+    )
+    for count in (16, 4):
+        policy.continue_search_one_round(count, None)
+    assert began == expected
+    with pytest.raises(InvalidInputError, match="`vector_share` must be a number from 0 to 1; got 2"):
+        FamilySketchPolicy(products()[0], FamilyCostModel(Mock()), {"vector_share": 2})
 
 
 @pytest.mark.parametrize("params", [{"choice_search": False}, {**QUICK, "choice_search": True}])

@@ -121,28 +121,36 @@ def test_no_inner_tile_fills_a_round(host):
     assert order()[:4] == [0, 1, 2, 3]
 
 
-def test_a_vector_that_is_new_comes_first(host):
-    """Whatever its score, once anything was measured of the task; some of the starts are such."""
+def test_vectors_that_are_new_come_first(host):
+    """Whatever their scores, as many as the round is to have, in every generation the same; some of the starts are such."""
     owner = products()[0]
-    fresh, seeds = TransferSeeds(lambda key: ()), TransferSeeds(lambda key: ())
+    seeds = TransferSeeds(lambda key: ())
 
     def tile(state) -> tuple[int, ...]:
         sketch = seeds._space(owner).sketch_of(steps_of(owner, state))
         return inner_tile(sketch.choices) if sketch else ()
 
-    def lifted(seeds) -> bool:
-        return bool(np.diff(seeds.spread(owner, [plain, vector], np.array([1.0, 0.0]))) > 0)
+    def first(*states) -> int:
+        return int(np.argmax(seeds.spread(owner, states, np.linspace(1.0, 0.0, len(states)))))
 
     plain, measured = [state for state in sampled(owner) if not is_vector(tile(state))][:2]
     seeds.learn(owner, [measured], [MeasureResult(costs=(1.0,))])
+    seeds.begin(owner, 2)
     found, open_sketches = seeds.states_for(owner, 16, np.random.default_rng(0)), seeds._space(owner).open
     starts = [state for state in found if not any(state is sketch for sketch in open_sketches)]
-    vector = next(state for state in starts if is_vector(tile(state)))
+    vectors = list({tile(state): state for state in starts if is_vector(tile(state))}.values())
+    assert len(vectors) >= 3
 
-    assert sum(is_vector(tile(state)) for state in starts) >= 3
-    assert [lifted(fresh), lifted(seeds)] == [False, True]
-    seeds.learn(owner, [vector], [MeasureResult(costs=(1.0,))])
-    assert not lifted(seeds)
+    scores = seeds.spread(owner, [plain, *vectors], np.linspace(1.0, 0.0, 1 + len(vectors)))
+    assert np.argsort(-scores)[:3].tolist() == [1, 2, 0]
+    assert first(plain, vectors[2]) == 0, "the round has its two"
+    assert first(plain, vectors[1]) == 1
+    seeds.learn(owner, [vectors[1]], [MeasureResult(costs=(1.0,))])
+    assert first(plain, vectors[1]) == 0
+    seeds.begin(owner, 1)
+    assert first(plain, vectors[2]) == 1
+    seeds.begin(owner, 0)
+    assert first(plain, vectors[2]) == 0
 
 
 def test_failures_and_strangers_teach_nothing(host):
