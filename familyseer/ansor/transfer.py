@@ -36,7 +36,6 @@ from familyseer.transfer import (
     propose,
     untried_vectors,
 )
-from familyseer.transfer.choices import inner_tile
 from familyseer.transfer.variety import turns
 from familyseer.transfer.vectors import is_vector
 
@@ -128,7 +127,7 @@ class TransferSeeds:
 
     def _vectors(self, key: TaskKey, tiles: Sequence[Tiled | None]) -> list[int]:
         """Return at which places of a ranking new inner tiles are that this round is to measure."""
-        tried = {inner_tile(one.sketch.choices) for one in self.experience.of(key)}
+        tried = self.experience.inner_tiles(key)
         met, wanted = self._met.setdefault(key, set()), self._wanted.get(key, 0)
         first: dict[tuple[int, ...], int] = {}
         for place, tile in enumerate(tiles):

@@ -60,10 +60,11 @@ class TransferSeeds(SeedSource):
 
     def seeds_for(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
         """Return up to `count` traces for a task, made of its sketches' and without their post-processing."""
-        own = {i: sketch for i, trace in enumerate(sketches) if (sketch := sketch_of(trace))}
-        places = list(own)
-        found = self.pool.seeds(task.key, list(own.values()), count, relatives=self._relatives(task.key), rng=rng)
-        return [with_choices(sketches[places[seed.sketch]], seed.choices) for seed in found]
+        own = _readable(sketches)
+        found = self.pool.seeds(
+            task.key, [sketch for _, sketch in own], count, relatives=self._relatives(task.key), rng=rng
+        )
+        return [with_choices(own[seed.sketch][0], seed.choices) for seed in found]
 
     def efforts(self, task: Task, traces: Sequence[str]) -> list[float]:
         """Return how much longer each schedule takes for its compilation, as a logarithm; 0 where nothing is known."""
@@ -85,11 +86,10 @@ class TransferSeeds(SeedSource):
         rng: np.random.Generator,
     ) -> list[str]:
         """Return up to `count` traces as `seeds_for` does, but of a search among choices (`familyseer.transfer.propose`)."""
-        own = {i: sketch for i, trace in enumerate(sketches) if (sketch := sketch_of(trace))}
-        places = list(own)
+        own = _readable(sketches)
         found = propose(
             task.key,
-            list(own.values()),
+            [sketch for _, sketch in own],
             self.pool,
             self.experience,
             count,
@@ -98,14 +98,13 @@ class TransferSeeds(SeedSource):
             build_weight=build_weight,
             rng=rng,
         )
-        return [with_choices(sketches[places[made.sketch]], made.choices) for made in found]
+        return [with_choices(own[made.sketch][0], made.choices) for made in found]
 
     def vectors(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
         """Return up to `count` traces as `seeds_for` does, with inner tiles that are new to the task."""
-        own = {i: sketch for i, trace in enumerate(sketches) if (sketch := sketch_of(trace))}
-        places = list(own)
-        found = untried_vectors(task.key, list(own.values()), self.experience, count, rng)
-        return [with_choices(sketches[places[i]], choices) for i, choices in found]
+        own = _readable(sketches)
+        found = untried_vectors(task.key, [sketch for _, sketch in own], self.experience, count, rng)
+        return [with_choices(own[i][0], choices) for i, choices in found]
 
 
 class OwnSeeds(SeedSource):
@@ -136,6 +135,11 @@ class OwnSeeds(SeedSource):
 
     def _source(self, task: Task) -> TransferSeeds:
         return self._sources.setdefault(task.key, TransferSeeds(lambda key: ()))
+
+
+def _readable(sketches: Sequence[str]) -> list[tuple[str, Sketch]]:
+    """Return the traces that leave choices open, and what each does and chose."""
+    return [(trace, sketch) for trace in sketches if (sketch := sketch_of(trace))]
 
 
 def sketch_of(trace: str) -> Sketch | None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from familyseer.measure import INVALID_COST
 from familyseer.task import TaskKey
-from familyseer.transfer.choices import Choices, Kinds, Option, Places, Tile, kinds_of
+from familyseer.transfer.choices import Choices, Kinds, Option, Places, Tile, inner_tile, kinds_of
 from familyseer.transfer.donors import Sketch
 
 __all__ = ["ChoiceModel", "Experience", "Tried", "effort_of", "encode"]
@@ -160,6 +160,10 @@ class Experience:
     def of(self, task: TaskKey) -> tuple[Tried, ...]:
         """Return what was measured of a task, kind after kind."""
         return tuple(one.tried for seen in self._seen.values() for one in seen if one.task == task)
+
+    def inner_tiles(self, task: TaskKey) -> set[tuple[int, ...]]:
+        """Return the inner tiles that were measured of a task."""
+        return {inner_tile(one.sketch.choices) for one in self.of(task)}
 
     def places(self, kinds: Kinds) -> Places:
         """Return which indices could be measured at options whose number a sketch does not tell: compute locations."""

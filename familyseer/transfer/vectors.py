@@ -40,7 +40,7 @@ def untried_vectors(
     rng
         Draws them.
     """
-    tried = {inner_tile(one.sketch.choices) for one in experience.of(task)}
+    tried = experience.inner_tiles(task)
     places = [experience.places(kinds_of(sketch.choices)) for sketch in sketches]
     found = []
     for _ in range(count if sketches else 0):
