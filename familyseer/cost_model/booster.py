@@ -252,7 +252,7 @@ class BoosterModel(CostModel):
             boosting, members=members or boosting.members, rounds=_enough(rounds or boosting.rounds, len(features))
         )
         # xgboost lets go of Python's lock; a booster each is faster than all threads on one, and as repeatable.
-        with ThreadPoolExecutor(min(boosting.members, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(_workers(boosting.members, os.cpu_count() or 1)) as pool:
             self._boosters = tuple(pool.map(lambda member: self._boost(boosting, member), range(boosting.members)))
         self.trained_size = len(self._samples)
         logger.debug("%s trained on %d of %d programs", self.kind, len(features), self.trained_size)
@@ -292,6 +292,17 @@ def _enough(rounds: int, programs: int) -> int:
     [64, 75, 160]
     """
     return min(rounds, max(2 * rounds // 5, programs // 4, 1))
+
+
+def _workers(boosters: int, cores: int) -> int:
+    """Return how many boosters to train at once: as many as there are cores, or all where that would leave cores idle.
+
+    Examples
+    --------
+    >>> [_workers(boosters, cores=2) for boosters in (1, 3, 6)]
+    [1, 3, 2]
+    """
+    return min(boosters, cores) if boosters % cores == 0 else boosters
 
 
 def _boost(boosting: Boosting, settings: dict[str, Any], prior: Any) -> Any:
