@@ -162,7 +162,9 @@ def study(tasks: Sequence[MeasuredTask], seed: int) -> dict[str, Any]:
                 if same not in made:
                     made[same] = (
                         trained(tasks, train, relatives, seed) if relatives else base,
-                        base.joined([tasks[k].task.key for k in relatives], **_OWN) if relatives else base,
+                        base.joined({tasks[k].task.key: len(train[k]) for k in relatives}, **_OWN)
+                        if relatives
+                        else base,
                     )
                 own.append(judge(made[same][0], tasks[i], test[i]))
                 both.append(judge(made[same][1], tasks[i], test[i]))

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from familyseer.cost_model.arrivals import Arrivals
 from familyseer.cost_model.bank_files import SHARED_FILE, Manifest, family_file, make_directory
 from familyseer.cost_model.base import CostModel
 from familyseer.cost_model.booster import BoosterModel
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 Serving = Literal["shared", "family"]
 """Which of a bank's models answers for a task."""
+
+_GROWTH = 0.1  # a family that grew by less keeps its model; new ones after every round ranked the next round no better
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +53,11 @@ class BankLoad:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Family:
-    """A family's model, and of which shared model and how many measurements it was made."""
+    """A family's model, of which shared model it was made, and of how many programs of each task."""
 
     model: BoosterModel
     shared: int
-    samples: int
+    programs: Mapping[TaskKey, int]
 
 
 class ModelBank(CostModel):
@@ -110,7 +113,8 @@ class ModelBank(CostModel):
         self._shared = make_model()
         self._families: dict[str, _Family] = {}
         self._loaded: dict[str, BoosterModel] = {}
-        self._measured: dict[TaskKey, int] = {}
+        self._measured: set[TaskKey] = set()
+        self._arrivals = Arrivals()
         self._scores = {label: RunningScores() for label in self.labels}
         self._first_scores = RunningScores()
 
@@ -194,12 +198,13 @@ class ModelBank(CostModel):
         if predictions:
             scores = self._scores[label] if task_key in self._measured else self._first_scores
             scores.judge(costs, predictions)
-        self._measured.setdefault(task_key, 0)
+        self._measured.add(task_key)
 
     def forget(self, task_keys: Collection[TaskKey]) -> None:
         """Forget the programs of some tasks, as if none had been measured."""
         self._shared.forget(task_keys)
-        self._measured = {key: count for key, count in self._measured.items() if key not in task_keys}
+        self._measured -= set(task_keys)
+        self._arrivals.forget(task_keys)
         self._families = {}
 
     def learnt(self, task_key: TaskKey) -> tuple[FeatureSet, NDArray[np.float64]] | None:
@@ -219,7 +224,7 @@ class ModelBank(CostModel):
             members={label: frozenset(self.members(label)) for label in families},
             scores={label: self._scores[label] for label in families},
             first=self._first_scores,
-            measured=list(self._measured),
+            measured=sorted(self._measured),
         ).write(directory)
 
     def load(self, path: str | Path) -> None:
@@ -254,7 +259,7 @@ class ModelBank(CostModel):
             loaded[label].load(Path(path) / family_file(name))
         self._shared, self._loaded, self._families = shared, loaded, {}
         self._scores |= {label: saved.scores[name] for label, name in sources.items()}
-        self._first_scores, self._measured = saved.first, dict.fromkeys(saved.measured, 0)
+        self._first_scores, self._measured, self._arrivals = saved.first, set(saved.measured), Arrivals()
         return BankLoad(
             loaded=tuple(loaded),
             absent=tuple(sorted(set(self.labels) - loaded.keys())),
@@ -281,7 +286,8 @@ class ModelBank(CostModel):
 
     def _note(self, task_key: TaskKey, features: FeatureSet) -> None:
         self._require(task_key)
-        self._measured[task_key] = self._measured.get(task_key, 0) + int((features.counts > 0).sum())
+        self._measured.add(task_key)
+        self._arrivals.add(task_key, int((features.counts > 0).sum()))
 
     def _predict(self, task_key: TaskKey, features: FeatureSet) -> NDArray[np.float64]:
         return self._model_for(task_key).predict(task_key, features)
@@ -296,21 +302,20 @@ class ModelBank(CostModel):
         """Return whether a family has a model that is not the shared one."""
         if label in self._loaded:
             return True
-        return len(self.labels) > 1 and self._shared.trained_size > 0 and self._size(label) > 0
+        return len(self.labels) > 1 and self._shared.trained_size > 0 and bool(self._programs(label))
 
-    def _size(self, label: str) -> int:
-        """Return how many programs of a family the shared model was shown."""
-        return sum(self._measured.get(key, 0) for key in self.members(label))
+    def _programs(self, label: str) -> dict[TaskKey, int]:
+        """Return how many programs of each of its tasks a family's model is to learn."""
+        return self._arrivals.settled(self.members(label), growth=_GROWTH)
 
     def _family(self, label: str) -> BoosterModel:
-        """Return a family's model, made anew when the shared one, or what was measured of the family, is not the same."""
-        size = self._size(label)
+        """Return a family's model, made anew when the shared one is another or the family has grown."""
         if self._shared.trained_size == 0 and label in self._loaded:
             return self._loaded[label]
-        found = self._families.get(label)
-        if found is None or (found.shared, found.samples) != (self._shared.trained_size, size):
-            model = self._shared.joined(self.members(label), **self._own)
-            found = self._families[label] = _Family(model, self._shared.trained_size, size)
+        programs, found = self._programs(label), self._families.get(label)
+        if found is None or (found.shared, found.programs) != (self._shared.trained_size, programs):
+            model = self._shared.joined(programs, **self._own)
+            found = self._families[label] = _Family(model, self._shared.trained_size, programs)
         return found.model
 
     def _require(self, task_key: TaskKey) -> str:

@@ -7,7 +7,7 @@ import copy
 import logging
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -174,22 +174,22 @@ class BoosterModel(CostModel):
         """Forget the programs of some tasks; the next update trains on what is left, if that is enough."""
         self._samples, self.trained_size, self._boosters = self._samples.without(task_keys), 0, self._priors
 
-    def joined(self, task_keys: Collection[TaskKey], *, members: int, rounds: int) -> BoosterModel:
-        """Return an ensemble of `members` of these boosters and as many new ones, which learn these tasks alone.
+    def joined(self, programs: Mapping[TaskKey, int], *, members: int, rounds: int) -> BoosterModel:
+        """Return an ensemble of `members` of these boosters and as many new ones, which learn some tasks alone.
 
         This model stays as it is. Without measurements of these tasks, or boosters to join, the two predict alike.
 
         Parameters
         ----------
-        task_keys
-            Tasks that are relatives.
+        programs
+            How many programs of each task to learn: the first that were shown.
         members
             New boosters; this model's are as many at most.
         rounds
             Trees of each new booster.
         """
         model = copy.copy(self)
-        model._samples, model._priors = self._samples.only(task_keys), ()
+        model._samples, model._priors = self._samples.first(programs), ()
         if self._boosters and len(model._samples):
             model._train(members=members, rounds=rounds)
             model._boosters = (*self._boosters[:members], *model._boosters)

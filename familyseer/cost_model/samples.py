@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,16 +36,18 @@ class SampleStore:
         """Return the programs of one task and their latencies; None without any."""
         return self._joined(task_key) if task_key in self._batches else None
 
-    def only(self, task_keys: Collection[TaskKey]) -> SampleStore:
-        """Return a store of these tasks' programs, as they are now; what is added to one later is not in the other."""
+    def first(self, programs: Mapping[TaskKey, int]) -> SampleStore:
+        """Return a store of so many of each task's programs; what is added to one later is not in the other."""
         part = SampleStore()
-        for key in self._batches.keys() & set(task_keys):
-            part.add(key, *self._joined(key))
+        for key in self._batches.keys() & programs.keys():
+            features, costs = self._joined(key)
+            part.add(key, features[: programs[key]], costs[: programs[key]])
         return part
 
     def without(self, task_keys: Collection[TaskKey]) -> SampleStore:
         """Return a store of all other tasks' programs."""
-        return self.only(self._batches.keys() - set(task_keys))
+        kept = self._batches.keys() - set(task_keys)
+        return self.first({key: sum(len(costs) for _, costs in self._batches[key]) for key in kept})
 
     def selection(self, limit: int, rng: np.random.Generator) -> list[tuple[FeatureSet, NDArray[np.float64], float]]:
         """Return at most `limit` programs: per task its features, its costs, and the best cost of all of its programs.

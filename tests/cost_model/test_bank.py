@@ -122,6 +122,22 @@ def test_update_judges_before_it_learns():
     assert bank.confidence("t-conv").batches == 2
 
 
+def test_a_family_that_hardly_grew_keeps_its_model():
+    """Seven more of eighty teach nothing worth a training, an eighth more do; and a resumed run does the same."""
+    features, costs = make_programs(40, seed=2)
+    bank, probe, said = make_bank("conv", "dense"), make_programs(30, seed=5)[0], []
+    batches = [("t-conv", *make_programs(80)), ("t-dense", *make_programs(40, seed=1))]
+    batches += [("t-conv", features[part], costs[part]) for part in (slice(7), slice(7, 8))]
+    for number, batch in enumerate(batches):
+        bank.update(*batch)
+        said.append(bank.predictions("t-conv", probe)["family"].tolist() if number else [])
+    resumed = make_bank("conv", "dense")
+    resumed.update_many(batches[:-1])
+
+    assert said[1] == said[2] != said[3]
+    assert resumed.predictions("t-conv", probe)["family"].tolist() == said[2]
+
+
 def test_learning_the_past_judges_nobody():
     """`update_many` is for what a log has, of which `judge` tells what was predicted."""
     bank = make_bank("conv", "dense")
