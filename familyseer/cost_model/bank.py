@@ -66,6 +66,7 @@ class ModelBank(CostModel):
     A family's model is an ensemble: half of its boosters are shared ones, half have learnt the family alone. On tasks
     that were never measured it ranks random programs a little better than either half does (``benchmarks/accuracy.py``);
     on the programs of a search no difference has been shown (``benchmarks/bank.py``).
+    It is made anew with every shared model, and when the family has grown by a tenth.
 
     Every batch of measurements judges both models before they learn it.
     A family's model serves the family's tasks only while it has put more pairs in order than the shared one.
