@@ -206,14 +206,15 @@ def _share(ends: Sequence[Mapping[str, float]], phase: str) -> str:
 
 
 def draw(curves: Curves, title: str, paths: Sequence[Path]) -> None:
-    """Draw the weighted latency over seconds and over trials."""
+    """Draw the weighted latency over seconds and over trials; that of ablations dashed."""
     figure, panels = pyplot().subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
     for panel, of, label in zip(panels, (_seconds, _trials), ("seconds", "trials"), strict=True):
         for name, own in curves.items():
             start = max(_warm_up_end(points, of) for points in own)
             grid = np.linspace(start, max(of(points[-1]) for points in own), 300)
             values = np.array([[step(points, where, of) for where in grid] for points in own]) * 1e3
-            (line,) = panel.plot(grid, np.median(values, axis=0), label=name, linewidth=1.4)
+            dashes = "--" if ":" in name else "-"
+            (line,) = panel.plot(grid, np.median(values, axis=0), dashes, label=name, linewidth=1.4)
             panel.fill_between(grid, values.min(axis=0), values.max(axis=0), color=line.get_color(), alpha=0.12)
         panel.set_xlabel(label)
         panel.set_yscale("log")
