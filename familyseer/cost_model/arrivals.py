@@ -39,12 +39,13 @@ class Arrivals:
 
     def settled(self, task_keys: Collection[TaskKey], *, growth: float) -> dict[TaskKey, int]:
         """Return how many programs of each of these tasks had come when they last were more by a share of `growth`."""
-        size, counts = 0, Counter[TaskKey]()
+        asked, counts, total, size = frozenset(task_keys), Counter[TaskKey](), 0, 0
         settled: dict[TaskKey, int] = {}
         for key, programs in self._batches:
-            if key not in task_keys:
+            if key not in asked:
                 continue
             counts[key] += programs
-            if counts.total() - size >= growth * size:
-                size, settled = counts.total(), dict(counts)
+            total += programs
+            if total - size >= growth * size:
+                size, settled = total, dict(counts)
         return settled

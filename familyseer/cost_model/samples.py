@@ -47,7 +47,7 @@ class SampleStore:
     def without(self, task_keys: Collection[TaskKey]) -> SampleStore:
         """Return a store of all other tasks' programs."""
         kept = self._batches.keys() - set(task_keys)
-        return self.first({key: sum(len(costs) for _, costs in self._batches[key]) for key in kept})
+        return self.first({key: len(self._joined(key)[1]) for key in kept})
 
     def selection(self, limit: int, rng: np.random.Generator) -> list[tuple[FeatureSet, NDArray[np.float64], float]]:
         """Return at most `limit` programs: per task its features, its costs, and the best cost of all of its programs.
