@@ -5,31 +5,26 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from familyseer.cost_model.base import CostModel, relative_throughput
+from familyseer.cost_model.boosting import Boosting, Evaluate, Floats, evaluate, read_booster, train
 from familyseer.cost_model.files import header_number, read_model, write_model
 from familyseer.cost_model.samples import SampleStore
 from familyseer.errors import InvalidInputError, ModelFileError
 from familyseer.features import FeatureSet
 from familyseer.task import TaskKey
 
-__all__ = ["BoosterModel", "Boosting", "Evaluate", "Floats", "TrainingSet"]
+__all__ = ["BoosterModel", "TrainingSet"]
 
 logger = logging.getLogger(__name__)
-
-Floats = NDArray[np.float64]
-Evaluate = Callable[[NDArray[np.float32]], Floats]
-"""Predictions (m, r) of m boosters for r rows of a matrix (r, d)."""
 
 _RETRAIN_GROWTH = 0.2  # as TVM's: train anew when a fifth more has been measured
 
@@ -48,35 +43,6 @@ class TrainingSet:
 
     features: FeatureSet
     throughput: Floats
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Boosting:
-    """One training of m boosters on r rows.
-
-    Parameters
-    ----------
-    matrix, labels, weights
-        (r, d), (r,) and (r,).
-    params, rounds
-        Of `xgboost.train`.
-    objective, error
-        Gradient and hessian, and the error by which to stop, from the predictions of all rows; None for squared error.
-    patience
-        Stop after so many rounds without a smaller `error` on the training rows.
-    members
-        Boosters to train, m; they differ by their seeds alone.
-    """
-
-    matrix: NDArray[np.float32]
-    labels: Floats
-    weights: Floats
-    params: dict[str, Any] = field(default_factory=dict)
-    rounds: int
-    objective: Callable[[Floats], tuple[Floats, Floats]] | None = None
-    error: Callable[[Floats], float] | None = None
-    patience: int | None = None
-    members: int = 1
 
 
 class BoosterModel(CostModel):
@@ -160,7 +126,7 @@ class BoosterModel(CostModel):
                 f"{str(path)!r} must be a model for {self._width} features per store; got one for {width}. Train anew."
             )
         columns = self._columns(width)
-        boosters = tuple(_booster_from(path, part, columns) for part in _parts(path, payload, header))
+        boosters = tuple(read_booster(path, part, columns) for part in _parts(path, payload, header))
         self._boosters = self._priors = boosters
         if width:
             self._width, self._width_of = width, f"the model file {str(path)!r} has"
@@ -235,7 +201,7 @@ class BoosterModel(CostModel):
         filled = features.counts > 0
         if filled.any():
             self._check_width(features)
-            scores[filled] = score(features[filled], lambda matrix: _evaluate(self._boosters, matrix))
+            scores[filled] = score(features[filled], lambda matrix: evaluate(self._boosters, matrix))
         return scores
 
     def _is_due(self, size: int, trained_size: int) -> bool:
@@ -251,16 +217,9 @@ class BoosterModel(CostModel):
         boosting = replace(
             boosting, members=members or boosting.members, rounds=_enough(rounds or boosting.rounds, len(features))
         )
-        # xgboost lets go of Python's lock; a booster each is faster than all threads on one, and as repeatable.
-        with ThreadPoolExecutor(_workers(boosting.members, os.cpu_count() or 1)) as pool:
-            self._boosters = tuple(pool.map(lambda member: self._boost(boosting, member), range(boosting.members)))
+        self._boosters = train(boosting, seed=self._seed, threads=self._threads, priors=self._priors)
         self.trained_size = len(self._samples)
         logger.debug("%s trained on %d of %d programs", self.kind, len(features), self.trained_size)
-
-    def _boost(self, boosting: Boosting, member: int) -> Any:
-        prior = self._priors[member % len(self._priors)] if self._priors else None
-        seed = self._seed * boosting.members + member
-        return _boost(boosting, {"seed": seed, "nthread": self._threads}, prior)
 
     def _check_width(self, features: FeatureSet) -> None:
         if self._width and features.width != self._width:
@@ -294,41 +253,6 @@ def _enough(rounds: int, programs: int) -> int:
     return min(rounds, max(2 * rounds // 5, programs // 4, 1))
 
 
-def _workers(boosters: int, cores: int) -> int:
-    """Return how many boosters to train at once: as many as there are cores, or all where that would leave cores idle.
-
-    Examples
-    --------
-    >>> [_workers(boosters, cores=2) for boosters in (1, 3, 6)]
-    [1, 3, 2]
-    """
-    return min(boosters, cores) if boosters % cores == 0 else boosters
-
-
-def _boost(boosting: Boosting, settings: dict[str, Any], prior: Any) -> Any:
-    import xgboost  # here, so that importing familyseer stays fast
-
-    data = xgboost.DMatrix(boosting.matrix, boosting.labels, weight=boosting.weights, nthread=settings["nthread"])
-    options: dict[str, Any] = {}
-    objective, error = boosting.objective, boosting.error
-    if objective is not None:
-        options["obj"] = lambda predictions, _: objective(predictions)
-    if error is not None and boosting.patience is not None:
-        options["custom_metric"] = lambda predictions, _: ("error", error(predictions))
-        options |= {"evals": [(data, "train")], "early_stopping_rounds": boosting.patience, "verbose_eval": False}
-    params = {**boosting.params, **settings, "disable_default_eval_metric": True}
-    # A booster itself would bring its configuration along, with which xgboost does not seed its generator anew.
-    start = None if prior is None else prior.save_raw(raw_format="ubj")
-    return xgboost.train(params, data, boosting.rounds, xgb_model=start, **options)
-
-
-def _evaluate(boosters: Sequence[Any], matrix: NDArray[np.float32]) -> Floats:
-    import xgboost
-
-    data = xgboost.DMatrix(matrix, nthread=1)
-    return np.array([booster.predict(data) for booster in boosters], dtype=np.float64)
-
-
 def _parts(path: str | Path, payload: bytes, header: dict[str, Any]) -> list[bytes]:
     """Return each booster's bytes; a header without sizes is that of an older file, with one booster at most."""
     sizes = header.get("sizes", [len(payload)] if payload else [])
@@ -342,17 +266,3 @@ def _parts(path: str | Path, payload: bytes, header: dict[str, Any]) -> list[byt
         )
     ends = np.cumsum(sizes, dtype=np.int64).tolist()
     return [payload[end - size : end] for size, end in zip(sizes, ends, strict=True)]
-
-
-def _booster_from(path: str | Path, payload: bytes, columns: int) -> Any:
-    import xgboost
-
-    booster = xgboost.Booster({"nthread": 1})
-    try:
-        booster.load_model(bytearray(payload))
-        found = booster.num_features()
-    except (xgboost.core.XGBoostError, ValueError) as err:
-        raise ModelFileError(f"{str(path)!r} must hold a booster that xgboost can read; its payload is none") from err
-    if found != columns:
-        raise ModelFileError(f"{str(path)!r} must hold a booster for {columns} columns; got one for {found}")
-    return booster

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from familyseer.cost_model.booster import BoosterModel, Boosting, Evaluate, Floats, TrainingSet
+from familyseer.cost_model.booster import BoosterModel, TrainingSet
+from familyseer.cost_model.boosting import Boosting, Evaluate, Floats
 from familyseer.features import FeatureSet
 
 __all__ = ["PackSumXGBModel"]
