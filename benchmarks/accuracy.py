@@ -39,12 +39,12 @@ from benchmarks.machine import describe, machine_of
 from benchmarks.ranking import ranking_metrics
 from benchmarks.table import RANDOM_PROGRAMS, MeasuredTask, load_origin, load_table, save_table
 from familyseer.cost_model import CostModel, XGBCostModel
+from familyseer.cost_model.bank import FAMILY_MEMBERS, FAMILY_ROUNDS
 from familyseer.errors import InvalidInputError
 from familyseer.ledger import whole_number
 from familyseer.report import draw_families
 
 FAMILIES = ("operator", "hash", "cross_accuracy", "random")
-_OWN = {"members": 3, "rounds": 80}  # as `ModelBank` has them
 _SAMPLE_SEED = 7
 
 Matrix = NDArray[np.float64]
@@ -155,17 +155,9 @@ def study(tasks: Sequence[MeasuredTask], seed: int) -> dict[str, Any]:
             own, both = [], []
             for i, base in enumerate(shared):
                 relatives = [k for k in range(len(tasks)) if label[k] == label[i] and (question != "new" or k != i)]
-                same = (
-                    id(base),
-                    *relatives,
-                )  # relatives of one base have the same models, whatever their family is called
+                same = (id(base), *relatives)  # their models are alike, whatever the family is called
                 if same not in made:
-                    made[same] = (
-                        trained(tasks, train, relatives, seed) if relatives else base,
-                        base.joined({tasks[k].task.key: len(train[k]) for k in relatives}, **_OWN)
-                        if relatives
-                        else base,
-                    )
+                    made[same] = _models(tasks, train, relatives, base, seed)
                 own.append(judge(made[same][0], tasks[i], test[i]))
                 both.append(judge(made[same][1], tasks[i], test[i]))
             models |= {f"family, {kind}": _means(own), f"shared + family, {kind}": _means(both)}
@@ -176,6 +168,21 @@ def study(tasks: Sequence[MeasuredTask], seed: int) -> dict[str, Any]:
         "families": labels,
         "adjusted_rand_index": {kind: float(adjusted_rand_score(operators, label)) for kind, label in labels.items()},
     }
+
+
+def _models(
+    tasks: Sequence[MeasuredTask],
+    train: Sequence[NDArray[np.int64]],
+    relatives: Sequence[int],
+    shared: XGBCostModel,
+    seed: int,
+) -> tuple[CostModel, CostModel]:
+    """Return a family's own model and the one joined with the shared one; that itself where there are no relatives."""
+    if not relatives:
+        return shared, shared
+    programs = {tasks[k].task.key: len(train[k]) for k in relatives}
+    joined = shared.joined(programs, members=FAMILY_MEMBERS, rounds=FAMILY_ROUNDS)
+    return trained(tasks, train, relatives, seed), joined
 
 
 def _shared(

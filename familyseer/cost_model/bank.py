@@ -22,12 +22,15 @@ from familyseer.features import FeatureSet
 from familyseer.metrics import Confidence
 from familyseer.task import TaskKey
 
-__all__ = ["BankLoad", "ModelBank", "Serving"]
+__all__ = ["FAMILY_MEMBERS", "FAMILY_ROUNDS", "BankLoad", "ModelBank", "Serving"]
 
 logger = logging.getLogger(__name__)
 
 Serving = Literal["shared", "family"]
 """Which of a bank's models answers for a task."""
+
+FAMILY_MEMBERS, FAMILY_ROUNDS = 3, 80
+"""Boosters of a family's own, and the trees of each, where nothing else is said."""
 
 _GROWTH = 0.1  # a family that grew by less keeps its model; new ones after every round ranked the next round no better
 
@@ -99,8 +102,8 @@ class ModelBank(CostModel):
         label_of: Mapping[TaskKey, str],
         make_model: Callable[[], BoosterModel],
         *,
-        family_members: int = 3,
-        family_rounds: int = 80,
+        family_members: int = FAMILY_MEMBERS,
+        family_rounds: int = FAMILY_ROUNDS,
         serve: Serving | Literal["measured"] = "measured",
     ) -> None:
         if serve not in ("measured", *get_args(Serving)):

@@ -13,7 +13,7 @@ from familyseer.measure import MeasureResult
 from familyseer.meta_schedule.search_policy import SketchPolicy
 from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.meta_schedule.seeds import SeedSource
-from familyseer.meta_schedule.space import ScheduleSpace, module_hash
+from familyseer.meta_schedule.space import ScheduleSpace
 from familyseer.meta_schedule.traces import trace_json
 from familyseer.meta_schedule.transfer import OwnSeeds, sketch_of
 from familyseer.records import canonical_json
@@ -64,7 +64,7 @@ class FamilySketchPolicy(SketchPolicy):
         rng = self._rng()
         count = max(_SEEDS, num_measure)
         traces = self._seed_source.seeds_for(self.described, _sketches(space), count, rng)
-        seeds = self._new(space.finish(traces), count, set())
+        seeds = self._measured.new(space.finish(traces), count, set())
         if not seeds:
             return []
         scores = self._acquisition(self._features(seeds))
@@ -76,7 +76,7 @@ class FamilySketchPolicy(SketchPolicy):
             return []
         rng = np.random.default_rng([self._entropy(), 1])  # other numbers than the rest of the round
         traces = self._seed_source.vectors(self.described, _sketches(space), max(_CANDIDATES, 2 * num_measure), rng)
-        return self._new(self._ranked(space.finish(traces)), count, seen)
+        return self._measured.new(self._ranked(space.finish(traces)), count, seen)
 
     def _evolved(self, space: ScheduleSpace, num_measure: int, seen: set[int]) -> list[Schedule]:
         if not self.params.choice_search:
@@ -84,7 +84,7 @@ class FamilySketchPolicy(SketchPolicy):
         count = max(_CANDIDATES, 2 * num_measure)
         ranked = self._ranked([*self._promising(space, count), *space.sample(count)])
         chosen = num_measure - int(num_measure * self.params.eps_greedy)  # the rest is drawn at random
-        return self._new(self._varied(ranked, num_measure), chosen, seen)
+        return self._measured.new(self._varied(ranked, num_measure), chosen, seen)
 
     def _ranked(self, candidates: list[Schedule]) -> list[Schedule]:
         """Return candidates by what the model of programs and the time for their compilation say, best first."""
@@ -116,14 +116,14 @@ class FamilySketchPolicy(SketchPolicy):
 
     def _new_tile(self, schedule: Schedule) -> Hashable | None:
         """Return the inner tile of a schedule that is not measured yet; it has one where it has choices."""
-        if module_hash(schedule) in self._measured:
+        if schedule in self._measured:
             return None
         sketch = sketch_of(canonical_json(trace_json(schedule)))
         return sketch and sketch.tile
 
     def _seed_share(self) -> float:
         first, later = self._seed_measurements
-        return later if self._own_samples else first
+        return later if self._measured.trials else first
 
     def _remember(self, schedules: Sequence[Schedule], traces: Sequence[str], results: Sequence[MeasureResult]) -> None:
         super()._remember(schedules, traces, results)

@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import hashlib
-import heapq
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -21,10 +19,11 @@ from familyseer.features import FeatureSet
 from familyseer.ledger import Ledger
 from familyseer.measure import MeasureResult
 from familyseer.meta_schedule.measure_record import MeasureInput, State
+from familyseer.meta_schedule.measured import Measured
 from familyseer.meta_schedule.measurer import MeasureRequest, ProgramMeasurer
 from familyseer.meta_schedule.search_params import SearchParams
 from familyseer.meta_schedule.search_task import SearchTask
-from familyseer.meta_schedule.space import ScheduleSpace, extract_features, module_hash
+from familyseer.meta_schedule.space import ScheduleSpace, extract_features
 from familyseer.meta_schedule.target import usable_cores
 from familyseer.meta_schedule.traces import rebuild_schedule
 from familyseer.records import MeasureRecord, RecordLog, for_target
@@ -41,7 +40,6 @@ logger = logging.getLogger(__name__)
 Batch = tuple[TaskKey, FeatureSet, np.ndarray]
 """What a cost model learns at once: programs (n) of one task and their latencies (n,) in seconds."""
 
-_REMEMBERED = 128  # traces of a task's best candidates, from which later populations grow
 _ATTEMPTS = 5  # how often a round that finds too few new candidates samples again
 _RELATIVES_ONLY_RANDOM = 0.25  # share of random candidates while only relatives' measurements guide the search
 
@@ -138,9 +136,7 @@ class SketchPolicy(SearchPolicy):
         self.name = name or self.name
         self.ledger = ledger or Ledger()
         self._threads = threads or usable_cores()
-        self._measured: set[int] = set()
-        self._best: list[tuple[float, int, str]] = []  # heap of (-cost, tie, trace)
-        self._own_samples = 0
+        self._measured = Measured()
         for callback in init_search_callbacks or ():
             if not isinstance(callback, PreloadMeasuredStates):
                 raise UnsupportedError(
@@ -178,7 +174,7 @@ class SketchPolicy(SearchPolicy):
                 return [], []
             features = self._features(schedules)
             inputs = self._inputs(schedules, features)
-            best = -max(self._best)[0] if self._best else inf
+            best = self._measured.best_cost
             requests = [measure_request(self.described.key, self.task, schedule, best) for schedule in schedules]
 
         order: list[int] = []  # in which a log has them, so that a resumed run learns them alike
@@ -218,18 +214,18 @@ class SketchPolicy(SearchPolicy):
         """Return up to `num_measure` schedules never measured before; fewer or none when the space is explored."""
         space = self._space(num_measure)
         if not space.has_choices:
-            return self._new(space.sketches, num_measure, set())
+            return self._measured.new(space.sketches, num_measure, set())
         seen: set[int] = set()
         picked = self._explored(space, num_measure, seen)
         left = num_measure - len(picked)
         if not self.model.is_trained(self.described.key):
-            picked += self._new(space.sample(left), left, seen)
+            picked += self._measured.new(space.sample(left), left, seen)
         elif left:
             picked += self._evolved(space, left, seen)
         for _ in range(_ATTEMPTS):
             if len(picked) >= num_measure:
                 break
-            picked += self._new(space.sample(2 * num_measure), num_measure - len(picked), seen)
+            picked += self._measured.new(space.sample(2 * num_measure), num_measure - len(picked), seen)
         return picked
 
     def _explored(self, space: ScheduleSpace, num_measure: int, seen: set[int]) -> list[Schedule]:
@@ -246,17 +242,17 @@ class SketchPolicy(SearchPolicy):
         bests = space.evolve(population, wanted, self._acquisition)
         num_random = int(num_measure * self._random_share())
         num_seeds = int(num_measure * self._seed_share())
-        picked = self._new(start.seeds, min(num_seeds, num_measure - num_random), seen)
-        picked += self._new(self._varied(bests, num_measure), num_measure - num_random - len(picked), seen)
+        picked = self._measured.new(start.seeds, min(num_seeds, num_measure - num_random), seen)
+        picked += self._measured.new(self._varied(bests, num_measure), num_measure - num_random - len(picked), seen)
         order = self._rng().permutation(len(start.sampled))
-        return picked + self._new([start.sampled[i] for i in order], num_measure - len(picked), seen)
+        return picked + self._measured.new([start.sampled[i] for i in order], num_measure - len(picked), seen)
 
     def _varied(self, schedules: list[Schedule], num_measure: int) -> list[Schedule]:
         """Return candidates in the order in which they are picked; as they come, here."""
         return schedules
 
     def _random_share(self) -> float:
-        return self.params.eps_greedy if self._own_samples else max(self.params.eps_greedy, _RELATIVES_ONLY_RANDOM)
+        return self.params.eps_greedy if self._measured.trials else max(self.params.eps_greedy, _RELATIVES_ONLY_RANDOM)
 
     def _seed_share(self) -> float:
         """Return the share of a round that goes to the seeds, whatever evolution prefers to them."""
@@ -267,8 +263,8 @@ class SketchPolicy(SearchPolicy):
         seeds = self._seeds(space, num_measure)
         evolution = self.params.evolution(num_measure, seeded=bool(seeds))
         space.search(evolution)
-        share = min(_REMEMBERED, int(evolution.population * self.params.sample_init_use_measured_ratio))
-        measured = self._replay([trace for _, _, trace in sorted(self._best, reverse=True)[:share]])
+        share = int(evolution.population * self.params.sample_init_use_measured_ratio)
+        measured = self._replay(self._measured.best_traces(share))
         seeds = seeds[: int((evolution.population - len(measured)) * self._seed_population)]
         sampled = space.sample(evolution.population - len(measured) - len(seeds))
         return _Population(measured=measured, seeds=seeds, sampled=sampled)
@@ -286,18 +282,6 @@ class SketchPolicy(SearchPolicy):
             except InvalidInputError as err:
                 logger.warning("A recorded schedule of %s does not apply: %s", self.task.desc, err)
         return schedules
-
-    def _new(self, schedules: Sequence[Schedule], count: int, seen: set[int]) -> list[Schedule]:
-        """Return the first `count` schedules neither measured before nor in `seen`, and add them to it."""
-        picked: list[Schedule] = []
-        for schedule in schedules:
-            if len(picked) >= count:
-                break
-            identity = module_hash(schedule)
-            if identity not in self._measured and identity not in seen:
-                seen.add(identity)
-                picked.append(schedule)
-        return picked
 
     def _space(self, num_measure: int) -> ScheduleSpace:
         return ScheduleSpace(
@@ -320,13 +304,7 @@ class SketchPolicy(SearchPolicy):
         return np.asarray(self.model.acquisition(self.described.key, features))
 
     def _remember(self, schedules: Sequence[Schedule], traces: Sequence[str], results: Sequence[MeasureResult]) -> None:
-        self._measured.update(map(module_hash, schedules))
-        self._own_samples += len(results)
-        for trace, result in zip(traces, results, strict=True):
-            if result.costs:
-                heapq.heappush(self._best, (-result.cost, -len(self._measured), trace))
-        while len(self._best) > _REMEMBERED:
-            heapq.heappop(self._best)
+        self._measured.add(schedules, traces, results)
 
     def restore(self, records: Sequence[MeasureRecord]) -> int:
         """Take over what a log says was measured of this task for this target; return how many records that were.

@@ -429,7 +429,8 @@ def test_what_a_log_holds_is_taken_over(task, tmp_path):
     second = SketchPolicy(task, params=QUICK, init_search_callbacks=[PreloadMeasuredStates(str(tmp_path / "log.json"))])
 
     assert second.round == 1
-    assert second._measured == {module_hash(given.state.schedule) for given in inputs}
+    assert len(second._measured) == len(inputs) == 4
+    assert all(given.state.schedule in second._measured for given in inputs)
     with pytest.raises(UnsupportedError, match="only PreloadMeasuredStates"):
         SketchPolicy(task, init_search_callbacks=["custom rule"])
 
