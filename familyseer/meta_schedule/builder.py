@@ -21,6 +21,7 @@ import cloudpickle
 
 from familyseer.errors import UnsupportedError
 from familyseer.meta_schedule.options import factor, positive, positive_int
+from familyseer.meta_schedule.parsing import TENSOR_INTRINSICS
 from familyseer.meta_schedule.pool import WorkerPool
 from familyseer.meta_schedule.workers import Call, shared_template
 
@@ -87,7 +88,7 @@ class LocalBuilder:
             timeout=self.timeout,
             recycle_after=self.recycle_after,
             max_rss_bytes=int(self.max_memory_gb * (1 << 30)),
-            imports=() if is_cpu(target) else ("tvm.s_tir.tensor_intrin",),
+            imports=() if is_cpu(target) else (TENSOR_INTRINSICS,),
         )
 
     def straggler_timeout(self, others: Sequence[float]) -> float:

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 import psutil
 
 from familyseer.meta_schedule.failures import failure_text
+from familyseer.meta_schedule.parsing import import_parsed
 
 __all__ = ["receive_message", "send_message", "serve_forks"]
 
@@ -99,7 +100,7 @@ def _serve_one(control: socket.socket, children: set[int]) -> None:
     try:
         for module in imports:
             if module not in sys.modules:
-                importlib.import_module(module)
+                import_parsed(module)
                 _settle()
         pid = os.fork()
     except Exception as err:

@@ -24,6 +24,7 @@ from tvm.target import Target
 
 from familyseer.errors import InvalidInputError
 from familyseer.features import FeatureSet
+from familyseer.meta_schedule.parsing import TENSOR_INTRINSICS, import_parsed
 from familyseer.meta_schedule.traces import TVM_ERRORS, rebuild_schedule
 
 __all__ = ["Evolution", "ScheduleSpace", "extract_features", "module_hash"]
@@ -82,15 +83,7 @@ class ScheduleSpace:
         islands = _islands(islands, evolution)
         seeds = np.random.SeedSequence(seed).generate_state(islands).astype(np.int64) % (2**31 - 2) + 1
         self._contexts = [
-            ms.TuneContext(
-                mod=mod,
-                target=target,
-                space_generator="post-order-apply",
-                rand_state=int(state),
-                num_threads=1,
-                logger=_quiet,
-            )
-            for state in seeds
+            _context(mod, target, 1, space_generator="post-order-apply", rand_state=int(state)) for state in seeds
         ]
         self.sketches: list[Schedule] = list(self._contexts[0].generate_design_space())
         self._model = _PredictBridge()
@@ -214,6 +207,11 @@ class _PredictBridge(ms.cost_model.PyCostModel):  # type: ignore[misc]  # tvm is
         return np.ascontiguousarray(self._predict(features), dtype="float64")
 
 
+def _context(mod: IRModule, target: Target, threads: int, **options: Any) -> ms.TuneContext:
+    import_parsed(TENSOR_INTRINSICS)  # TVM's context does, and slowly
+    return ms.TuneContext(mod=mod, target=target, num_threads=threads, logger=_quiet, **options)
+
+
 _EXTRACTOR: list[Any] = []
 
 
@@ -226,7 +224,7 @@ def _features(context: ms.TuneContext, candidates: list[ms.MeasureCandidate]) ->
 
 def extract_features(mod: IRModule, target: Target, schedules: Sequence[Schedule], threads: int) -> FeatureSet:
     """Return the per-store features of scheduled programs of one workload."""
-    context = ms.TuneContext(mod=mod, target=target, num_threads=threads, logger=_quiet)
+    context = _context(mod, target, threads)
     return _features(context, [ms.MeasureCandidate(schedule, []) for schedule in schedules])
 
 

@@ -11,6 +11,7 @@ from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import Trace
 
 from familyseer.errors import InvalidInputError
+from familyseer.meta_schedule.parsing import TENSOR_INTRINSICS, import_parsed
 
 __all__ = ["TVM_ERRORS", "first_line", "rebuild_schedule", "trace_json"]
 
@@ -46,7 +47,7 @@ def rebuild_schedule(mod: IRModule, trace: str) -> Schedule:
     insts_and_decisions = json.loads(trace)
     _check_shape(insts_and_decisions)
     if '"Tensorize"' in trace:
-        import tvm.s_tir.tensor_intrin  # noqa: F401  # seconds of parsing; few traces need what it registers
+        import_parsed(TENSOR_INTRINSICS)  # seconds, and few traces need what it registers
     schedule = Schedule(mod, debug_mask=0, error_render_level="none")
     try:
         Trace.apply_json_to_schedule(insts_and_decisions, schedule)
