@@ -5,7 +5,8 @@
 ``python -m benchmarks.bank --tables benchmarks/data/programs-*.npz --out benchmarks/results/bank.json``
 
 A log is that of a tuning run; its programs are kept as a table in ``benchmarks/data/programs-NAME.npz``, which is enough to
-make the study again. Two questions, per run:
+make the study again. Runs are written as they are studied; the same command, or one that names more of them after those, goes
+on after the last. Two questions, per run:
 
 - *next round*: every round of the run, in its order, is predicted by models that have learnt the rounds before it. First
   rounds of tasks are left out.
@@ -31,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.command import exit_status, require_file
-from benchmarks.machine import describe
+from benchmarks.machine import describe, with_contributor
 from benchmarks.ranking import ranking_metrics
 from benchmarks.table import MeasuredTask, load_table, save_table
 from familyseer.cost_model import ModelBank, PackSumXGBModel, XGBCostModel
@@ -39,6 +40,7 @@ from familyseer.errors import InvalidInputError
 from familyseer.families.keys import partition_tasks
 from familyseer.families.learner import FamilyModel, family_model
 from familyseer.features import FeatureSet
+from familyseer.files import write_atomically
 from familyseer.metrics import pairwise_accuracy
 from familyseer.task import Task, TaskKey
 
@@ -203,6 +205,21 @@ def _difference(values: Sequence[float]) -> str:
     return f"{mean(values):+.3f} ± {error:.3f}"
 
 
+def resume(path: Path, tables: Sequence[Path]) -> dict[str, Any]:
+    """Return the results in `path` to go on from; they must be of the first of `tables`."""
+    present = describe()
+    if not path.exists():
+        return {"machine": present, "commands": [present["command"]], "runs": []}
+    document = json.loads(path.read_text())
+    done, asked = [run["table"] for run in document["runs"]], [table.stem for table in tables]
+    if done != asked[: len(done)]:
+        raise InvalidInputError(
+            f"{path} must have results of the first of these runs, to be gone on with; it has {', '.join(done)}. Give --out a "
+            "new file."
+        )
+    return with_contributor(document, present)
+
+
 def run(options: argparse.Namespace) -> None:
     """Convert logs, study what is not studied yet, write after each run."""
     require_file("--out", options.out)
@@ -215,10 +232,10 @@ def run(options: argparse.Namespace) -> None:
         tables.append(table)
     if not tables:
         raise InvalidInputError("`--logs` or `--tables` must name at least one run; got none")
-    result: dict[str, Any] = {"machine": describe(), "runs": []}
-    for number, table in enumerate(tables):
+    result = resume(options.out, tables)
+    for number, table in enumerate(tables[len(result["runs"]) :], start=len(result["runs"])):
         result["runs"].append(study(table, number))
-        options.out.write_text(json.dumps(result) + "\n")
+        write_atomically(options.out, (json.dumps(result) + "\n").encode())
         print(f"{number + 1} of {len(tables)} runs: {table.stem}", flush=True)
     options.out.with_suffix(".md").write_text(show(result) + "\n")
     print(show(result))

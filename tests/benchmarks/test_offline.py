@@ -300,6 +300,13 @@ class TestBank:
         assert sum(gain) > 0
         assert "| new task (4) |" in capsys.readouterr().out
 
+        monkeypatch.setattr(bank, "study", None)  # what is done is not done again
+        assert bank.main() == 0
+        assert json.loads(out.read_text())["runs"] == [found]
+        monkeypatch.setattr(sys, "argv", ["x", "--tables", str(tmp_path / "other.npz"), "--out", str(out)])
+        assert bank.main() == 2
+        assert "must have results of the first of these runs" in capsys.readouterr().err
+
     def test_a_log_becomes_a_table(self, tmp_path):
         """Programs, latencies and rounds are those of the run."""
         task = SearchTask(func=matmul(16, 16, 16), target={"kind": "llvm", "num-cores": 1}, desc="matmul")
