@@ -28,6 +28,7 @@ from tvm import te, topi
 from tvm.auto_scheduler.measure import MeasureInput
 from tvm.auto_scheduler.measure_record import load_record_from_string
 
+from benchmarks import raw
 from benchmarks.command import exit_status, require_file
 from benchmarks.host_c import TARGET, hardware
 from benchmarks.machine import command, commit, today, with_contributor
@@ -48,6 +49,8 @@ FLAGS = {
 }
 _PASSES = 3
 _GOALS = (1.10, 1.05, 1.02, 1.00)
+_PARTS = {"machine": dict, "commands": list, "settings": dict, "blocks": list}
+_COMPARED = ("cpu", "python", "tvm")
 
 
 @auto_scheduler.register_workload
@@ -275,29 +278,14 @@ def resume(path: Path, machine: dict[str, Any], settings: dict[str, Any]) -> dic
     """
     if not path.exists():
         return {"machine": machine, "commands": [machine["command"]], "settings": settings, "blocks": []}
-    document = _load(path)
-    theirs, ours = ({**d, **m} for d, m in [(document["settings"], document["machine"]), (settings, machine)])
-    for name in (*settings, "cpu", "python", "tvm"):
-        if theirs.get(name) != ours[name]:
-            raise InvalidInputError(
-                f"{path} was made with other settings or on another machine: {name} is {theirs.get(name)!r} there and "
-                f"{ours[name]!r} here. Give --out a new file."
-            )
-    return with_contributor(document, machine)
-
-
-def _load(path: Path) -> dict[str, Any]:
-    refusal = f"{path} must be results of `python -m benchmarks.ansor`, or a file that does not exist yet"
-    try:
-        document = json.loads(path.read_text())
-    except (OSError, ValueError) as err:
-        raise InvalidInputError(f"{refusal}; {err}") from err
-    parts = [("machine", dict), ("commands", list), ("settings", dict), ("blocks", list)]
-    if not isinstance(document, dict) or not all(isinstance(document.get(name), kind) for name, kind in parts):
-        raise InvalidInputError(f"{refusal}; it is damaged")
+    document = raw.load(path, "benchmarks.ansor", _PARTS)
     if not all(isinstance(block, dict) and {"seed", "runs"} <= block.keys() for block in document["blocks"]):
-        raise InvalidInputError(f"{refusal}; it is damaged")
-    return document
+        raise InvalidInputError(f"{path} must be results of `python -m benchmarks.ansor`; a block of it is damaged")
+    raw.require_equal(
+        path, "machine", *({name: of.get(name) for name in _COMPARED} for of in (document["machine"], machine))
+    )
+    raw.require_equal(path, "setting", document["settings"], settings)
+    return with_contributor(document, machine)
 
 
 def run() -> None:
@@ -319,7 +307,7 @@ def run() -> None:
     document = resume(options.out, describe(), settings)
     for seed in range(len(document["blocks"]), options.seeds):
         document["blocks"].append(run_seed(seed, options))
-        write_atomically(options.out, (json.dumps(document, separators=(",", ":")) + "\n").encode())
+        raw.write(options.out, document)
     text = report(document)
     write_atomically(options.out.with_suffix(".md"), text.encode())
     print(text)

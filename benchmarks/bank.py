@@ -20,7 +20,6 @@ same sizes. Of a bank, *served* is what it answers with; *family* is its family'
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -31,6 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import raw
 from benchmarks.command import exit_status, require_file
 from benchmarks.machine import describe, with_contributor
 from benchmarks.ranking import ranking_metrics
@@ -40,7 +40,6 @@ from familyseer.errors import InvalidInputError
 from familyseer.families.keys import partition_tasks
 from familyseer.families.learner import FamilyModel, family_model
 from familyseer.features import FeatureSet
-from familyseer.files import write_atomically
 from familyseer.metrics import pairwise_accuracy
 from familyseer.task import Task, TaskKey
 
@@ -210,7 +209,7 @@ def resume(path: Path, tables: Sequence[Path]) -> dict[str, Any]:
     present = describe()
     if not path.exists():
         return {"machine": present, "commands": [present["command"]], "runs": []}
-    document = json.loads(path.read_text())
+    document = raw.load(path, "benchmarks.bank", {"machine": dict, "commands": list, "runs": list})
     done, asked = [run["table"] for run in document["runs"]], [table.stem for table in tables]
     if done != asked[: len(done)]:
         raise InvalidInputError(
@@ -235,7 +234,7 @@ def run(options: argparse.Namespace) -> None:
     result = resume(options.out, tables)
     for number, table in enumerate(tables[len(result["runs"]) :], start=len(result["runs"])):
         result["runs"].append(study(table, number))
-        write_atomically(options.out, (json.dumps(result) + "\n").encode())
+        raw.write(options.out, result)
         print(f"{number + 1} of {len(tables)} runs: {table.stem}", flush=True)
     options.out.with_suffix(".md").write_text(show(result) + "\n")
     print(show(result))

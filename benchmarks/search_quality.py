@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,9 @@ import tvm
 from numpy.typing import NDArray
 from tvm.s_tir import meta_schedule as ms
 
-from benchmarks.machine import describe
+from benchmarks import raw
+from benchmarks.command import exit_status, require_file
+from benchmarks.machine import describe, machine_of, with_contributor
 from benchmarks.workloads import OPERATORS
 from familyseer import auto_scheduler
 from familyseer.cost_model import CostModel, XGBCostModel
@@ -170,7 +173,21 @@ def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def resume(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the results in `path` to go on from, or an empty document; refuse those of other machines or settings."""
+    present = describe()
+    if not path.exists():
+        return {"machine": present, "commands": [present["command"]], "settings": settings, "runs": []}
+    document = raw.load(
+        path, "benchmarks.search_quality", {"machine": dict, "commands": list, "settings": dict, "runs": list}
+    )
+    raw.require_equal(path, "machine", machine_of(document["machine"]), machine_of(present))
+    raw.require_equal(path, "setting", document["settings"], settings)
+    return with_contributor(document, present)
+
+
+def run() -> None:
+    """Run the benchmark as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
@@ -179,28 +196,23 @@ def main() -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
     parser.add_argument("--operators", nargs="*", default=list(OPERATORS), choices=list(OPERATORS))
     options = parser.parse_args()
+    require_file("--out", options.out)
     settings = {name: getattr(options, name) for name in SETTINGS}
-    document: dict[str, Any] = (
-        json.loads(options.out.read_text()) if options.out.exists() else {"settings": settings, "runs": []}
-    )
-    if document["settings"] != settings:
-        parser.error(f"{options.out} holds runs with {document['settings']}; choose another file for {settings}")
+    document = resume(options.out, settings)
     done = {(run["operator"], run["seed"]) for run in document["runs"]}
     wanted = [(operator, seed) for seed in range(options.seeds) for operator in options.operators]
     for operator, seed in [pair for pair in wanted if pair not in done]:
         start = time.perf_counter()
-        run = search(operator, seed, settings, "llvm", options.records)
-        document["runs"].append(run)
-        document |= {"machine": describe(), "summary": summarise(document["runs"])}
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(document, indent=1) + "\n")
-        ours, theirs = (run["remeasured"][name] * 1e3 for name in MODELS)
+        found = search(operator, seed, settings, "llvm", options.records)
+        document["runs"].append(found)
+        raw.write(options.out, document | {"summary": summarise(document["runs"])})
+        ours, theirs = (found["remeasured"][name] * 1e3 for name in MODELS)
         print(
             f"{operator} seed {seed}: familyseer {ours:.4f} ms, TVM {theirs:.4f} ms ({time.perf_counter() - start:.0f} s)",
             flush=True,
         )
-    print(json.dumps(document["summary"], indent=1))
+    print(json.dumps(summarise(document["runs"]), indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(run))

@@ -15,9 +15,9 @@ Results are written after each workload, and a second call goes on from there. T
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,9 @@ import tvm
 from tvm import te, topi
 from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 
-from benchmarks.machine import describe
+from benchmarks import raw
+from benchmarks.command import exit_status
+from benchmarks.machine import describe, machine_of
 from benchmarks.search_time import OurRounds, StockRounds
 from benchmarks.stock_measurer import StockMeasurer
 from familyseer import networks
@@ -229,7 +231,8 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines + notes)
 
 
-def main() -> None:
+def run() -> None:
+    """Run the benchmark as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--quick", action="store_true", help="small batches, one repetition, three tasks of the network"
@@ -275,14 +278,18 @@ def main() -> None:
                 "search_and_train": split_rounds(found, entries[0], target),
             }
             if arguments.out:
-                arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+                raw.write(arguments.out, result)
                 arguments.out.with_suffix(".md").write_text(table(result) + "\n")
     print(table(result))
 
 
 def _earlier(out: Path | None) -> dict[str, Any] | None:
-    """Return what an interrupted run wrote, on which this one builds."""
-    return json.loads(out.read_text()) if out and out.exists() else None
+    """Return what an interrupted run on this machine wrote, on which this one builds."""
+    if out is None or not out.exists():
+        return None
+    document = raw.load(out, "benchmarks.throughput", {"machine": dict, "workloads": dict})
+    raw.require_equal(out, "machine", machine_of(document["machine"]), machine_of(describe()))
+    return document
 
 
 def _batches(name: str, target: tvm.target.Target, count: int, *, quick: bool) -> list[Batch]:
@@ -293,4 +300,4 @@ def _batches(name: str, target: tvm.target.Target, count: int, *, quick: bool) -
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(run))

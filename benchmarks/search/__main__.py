@@ -23,6 +23,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks import raw
 from benchmarks.command import exit_status, require_file, require_folder
 from benchmarks.machine import commit, describe, today
 from benchmarks.search import contestants, document
@@ -194,7 +195,7 @@ def run(options: argparse.Namespace) -> int:
 
     def keep(job: Job, block: dict[str, Any]) -> None:
         blocks[job.block] = block
-        document.write(options.out, found | {"blocks": list(blocks.values())})
+        raw.write(options.out, found | {"blocks": list(blocks.values())})
 
     for job in jobs:
         if job in missing:

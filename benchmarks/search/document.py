@@ -8,30 +8,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks import raw
 from benchmarks.machine import machine_of, with_contributor
 from familyseer.errors import InvalidInputError
-from familyseer.files import write_atomically
 
-__all__ = ["FORMAT", "is_timed", "load", "resume", "write"]
+__all__ = ["FORMAT", "is_timed", "load", "resume"]
 
 FORMAT = "familyseer-search-benchmark"
 _VERSION = 1
 _BLOCK = ("network", "batch", "seed", "trials", "tasks", "runs", "schedules")
 
 
-def write(path: Path, document: Mapping[str, Any]) -> None:
-    """Write atomically, so that an interruption leaves the last complete state."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, (json.dumps(document, separators=(",", ":")) + "\n").encode())
-
-
 def load(path: Path) -> dict[str, Any]:
     """Read results; anything else raises `InvalidInputError`."""
-    try:
-        document = json.loads(path.read_text())
-    except (OSError, ValueError) as err:
-        raise InvalidInputError(f"{path} must be results of `python -m benchmarks.search`; {err}") from err
-    if not isinstance(document, dict) or document.get("format") != FORMAT or document.get("version") != _VERSION:
+    document = raw.load(path, "benchmarks.search", {})
+    if document.get("format") != FORMAT or document.get("version") != _VERSION:
         raise InvalidInputError(f"{path} must be results of `python -m benchmarks.search`, version {_VERSION}")
     if not _is_whole(document):
         raise InvalidInputError(
@@ -75,16 +66,6 @@ def resume(path: Path, machine: Mapping[str, Any], settings: Mapping[str, Any]) 
     if not path.exists():
         return fresh
     document = load(path)
-    _require_equal(path, "machine", machine_of(document["machine"]), machine_of(machine))
-    _require_equal(path, "settings", document["settings"], json.loads(json.dumps(settings)))
+    raw.require_equal(path, "machine", machine_of(document["machine"]), machine_of(machine))
+    raw.require_equal(path, "setting", document["settings"], json.loads(json.dumps(settings)))
     return with_contributor(document, machine)
-
-
-def _require_equal(path: Path, what: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    differing = [name for name in {**ours, **theirs} if theirs.get(name) != ours.get(name)]
-    if differing:
-        name = differing[0]
-        raise InvalidInputError(
-            f"{path} was made with another {what.rstrip('s')}: {name} is {theirs.get(name)!r} there and {ours.get(name)!r} "
-            "here. Give --out a new file."
-        )

@@ -9,7 +9,8 @@ from copy import deepcopy
 import pytest
 
 from benchmarks import report
-from benchmarks.search.document import FORMAT, load, resume, write
+from benchmarks.raw import write
+from benchmarks.search.document import FORMAT, load, resume
 from familyseer.errors import InvalidInputError
 
 MACHINE = {
