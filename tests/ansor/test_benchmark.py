@@ -173,7 +173,7 @@ def test_the_command_tunes_times_and_goes_on(host, tmp_path, monkeypatch, capsys
     assert block["tuned"]["commit"] == first["machine"]["commit"]
     assert len(first["commands"]) == 1
     assert run(1) == first
-    with pytest.raises(InvalidInputError, match="was made with other settings or on another machine"):
+    with pytest.raises(InvalidInputError, match="was made with another setting: trials is 4 there and 6 here"):
         run(1, trials=6)
     assert "final latency" in capsys.readouterr().out
     assert "1 seeds, 4 trials" in out.with_suffix(".md").read_text()
