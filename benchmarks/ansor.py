@@ -281,9 +281,8 @@ def resume(path: Path, machine: dict[str, Any], settings: dict[str, Any]) -> dic
     document = raw.load(path, "benchmarks.ansor", _PARTS)
     if not all(isinstance(block, dict) and {"seed", "runs"} <= block.keys() for block in document["blocks"]):
         raise InvalidInputError(f"{path} must be results of `python -m benchmarks.ansor`; a block of it is damaged")
-    raw.require_equal(
-        path, "machine", *({name: of.get(name) for name in _COMPARED} for of in (document["machine"], machine))
-    )
+    theirs, ours = ({name: of.get(name) for name in _COMPARED} for of in (document["machine"], machine))
+    raw.require_equal(path, "machine", theirs, ours)
     raw.require_equal(path, "setting", document["settings"], settings)
     return with_contributor(document, machine)
 

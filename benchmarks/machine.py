@@ -41,6 +41,8 @@ def machine_of(described: Mapping[str, Any]) -> dict[str, Any]:
 def with_contributor(document: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str, Any]:
     """Return results to go on from, with the commit and command of `present` added to those that they name.
 
+    Results of one command may name it with their machine alone.
+
     Examples
     --------
     >>> there = {"machine": {"commit": "abc"}, "commands": ["python -m x"]}
@@ -48,7 +50,8 @@ def with_contributor(document: Mapping[str, Any], present: Mapping[str, Any]) ->
     {'machine': {'commit': 'abc, def'}, 'commands': ['python -m x', 'python -m y']}
     """
     commits = dict.fromkeys([*document["machine"]["commit"].split(", "), present["commit"]])
-    commands = dict.fromkeys([*document["commands"], present["command"]])
+    earlier = document["commands"] if "commands" in document else [document["machine"]["command"]]
+    commands = dict.fromkeys([*earlier, present["command"]])
     return {
         **document,
         "machine": document["machine"] | {"commit": ", ".join(commits)},

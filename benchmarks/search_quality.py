@@ -178,9 +178,7 @@ def resume(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     present = describe()
     if not path.exists():
         return {"machine": present, "commands": [present["command"]], "settings": settings, "runs": []}
-    document = raw.load(
-        path, "benchmarks.search_quality", {"machine": dict, "commands": list, "settings": dict, "runs": list}
-    )
+    document = raw.load(path, "benchmarks.search_quality", {"machine": dict, "settings": dict, "runs": list})
     raw.require_equal(path, "machine", machine_of(document["machine"]), machine_of(present))
     raw.require_equal(path, "setting", document["settings"], settings)
     return with_contributor(document, present)

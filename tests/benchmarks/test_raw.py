@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import raw
+from benchmarks.machine import with_contributor
 from familyseer.errors import InvalidInputError
 
 PARTS = {"settings": dict, "runs": list}
@@ -50,3 +51,10 @@ def test_results_of_another_machine_are_refused(tmp_path):
         raw.require_equal(tmp_path, "machine", {"cpu": "znver4"}, {"cpu": "znver3"})
     with pytest.raises(InvalidInputError, match="another setting: rounds is 3 there and None here"):
         raw.require_equal(tmp_path, "setting", {"rounds": 3}, {})
+
+
+def test_results_that_name_their_command_with_their_machine_can_be_gone_on_with():
+    """As those of `benchmarks.search_quality` were written at first."""
+    there = {"machine": {"commit": "abc", "command": "python -m x"}}
+    found = with_contributor(there, {"commit": "def", "command": "python -m y"})
+    assert found["commands"] == ["python -m x", "python -m y"]
