@@ -101,9 +101,7 @@ class FamilyModel(ModelBank):
     def update_many(self, batches: Sequence[tuple[TaskKey, FeatureSet, ArrayLike]]) -> None:
         """Learn batches of the past: neither do they judge the models, nor change the families (see `adopt`)."""
         for task_key, features, costs in batches:
-            if self._undecided:
-                self.tracker.skip()
-            self._undecided = self.tracker.learn(task_key, features, np.asarray(costs, dtype=np.float64))
+            self._undecided = self._tell(task_key, features, np.asarray(costs, dtype=np.float64))
         super().update_many(batches)
 
     def judge(self, task_key: TaskKey, costs: ArrayLike, predictions: Mapping[str, ArrayLike]) -> None:
@@ -146,8 +144,15 @@ class FamilyModel(ModelBank):
 
     def _update(self, task_key: TaskKey, features: FeatureSet, costs: NDArray[np.float64]) -> None:
         super()._update(task_key, features, costs)
-        if self.tracker.learn(task_key, features, costs):
+        if self._tell(task_key, features, costs):
             self.decide()
+
+    def _tell(self, task_key: TaskKey, features: FeatureSet, costs: NDArray[np.float64]) -> bool:
+        """Let the tracker learn a batch, and return whether it is time to decide; what `adopt` said of the last is past."""
+        if self._undecided:
+            self.tracker.skip()
+            self._undecided = False
+        return self.tracker.learn(task_key, features, costs)
 
     def _labels(self) -> dict[TaskKey, str]:
         """Return the families of tasks and guests."""

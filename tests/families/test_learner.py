@@ -97,6 +97,21 @@ def test_decision_that_was_lost_is_made_up_for():
     assert back.partition == live.partition
 
 
+def test_a_decision_taken_over_is_a_decision():
+    """The measurements that led to it place tasks, also when the first thing that happens next is a live round."""
+    live = make("sketch.xgb.family_accuracy")
+    needed = next(
+        number for number, batch in enumerate(BATCHES, start=1) if live.update(*batch) or live.tracker.accuracy.judged
+    )
+    back = make("sketch.xgb.family_accuracy")
+    back.update_many(BATCHES[:needed])
+    back.adopt(live.partition)
+    for model in (live, back):
+        model.update(*BATCHES[0])
+
+    assert back.tracker._placed == live.tracker._placed == {BATCHES[needed - 1][0]}
+
+
 def test_nothing_is_printed_and_nobody_s_random_numbers_are_touched(capsys):
     """The released FamilySeer printed in passing and seeded numpy for everybody."""
     np.random.seed(7)
