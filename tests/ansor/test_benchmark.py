@@ -153,20 +153,21 @@ def test_a_resume_elsewhere_is_refused(tmp_path, name):
 
 
 def test_the_command_tunes_times_and_goes_on(host, tmp_path, monkeypatch, capsys):
-    """Two small tasks; a second seed is added to what is there; other settings are refused."""
+    """Two small tasks; the same command once more adds nothing to what is there; other settings are refused."""
     monkeypatch.setattr(ansor, "WORKLOADS", [(ansor.matmul_bias, (8, 8, 8)), (ansor.matmul_bias, (16, 8, 8))])
     monkeypatch.setattr(ansor, "_PASSES", 1)
-    out = tmp_path / "a.json"
+    out, names = tmp_path / "a.json", [ansor.STOCK, "sketch.xgb.family_op:no_transfer"]
 
     def run(seeds: int, trials: int = 4) -> dict:
         arguments = ["ansor", "--seeds", str(seeds), "--trials", str(trials), "--per-round", "2", "--out", str(out)]
+        arguments += ["--contestants", *names]
         monkeypatch.setattr(sys, "argv", arguments)
         ansor.run()
         return json.loads(out.read_text())
 
     first = run(1)
     [block] = first["blocks"]
-    assert block["runs"].keys() == set(ansor.NAMES)
+    assert block["runs"].keys() == set(names)
     for found in block["runs"].values():
         assert {entry["task"] for entry in found["incumbents"]} == {0, 1}
         assert all(0 < entry["seconds"] < 1 for entry in found["incumbents"])
