@@ -526,7 +526,7 @@ def alive(states):
     return [replace(state, alive=True) for state in states]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(run=runs(), make=schedulers(), data=st.data())
 def test_a_run_cut_between_rounds_goes_on_as_if_never_cut(run, make, data):
     """The rounds before and after the cut, the end, and the state at the end are those of the whole run."""
@@ -548,7 +548,7 @@ def test_a_run_cut_between_rounds_goes_on_as_if_never_cut(run, make, data):
     assert summary.reason in {uncut_summary.reason, StopReason.EARLY_STOPPING, StopReason.SMALL_GAIN}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(run=runs(), make=schedulers(), data=st.data())
 def test_trials_are_exact_wherever_a_run_is_cut(run, make, data):
     """Killed in mid-round, twice, the trials in all are the measurements in all and never exceed the budget."""

@@ -104,6 +104,7 @@ class FamilySketchPolicy(SketchPolicy):
             count,
             share=self.params.inner_tile_share,
             build_weight=self.params.build_time_weight,
+            relative_weight=self.params.relative_weight,
             rng=rng,
         )
         return space.finish(proposed or self._seed_source.seeds_for(self.described, sketches, count, rng))

@@ -41,6 +41,10 @@ class SearchParams:
     build_time_weight
         How much faster a candidate has to promise to be for taking longer to compile, where `choice_search` is on (not in
         TVM): at 0.15, one that takes a core 2.5 s has to be 27 % faster than one that takes 0.1 s. 0: no faster.
+    relative_weight
+        How much family policies, where `choice_search` is on, hope that a task can be as fast per iteration of its loops as
+        its fastest relative, from 0 to 1 (not in TVM). 0: its own best is as fast as it gets. It helped large matrix products
+        of BERT, and is off since MobileNetV2, whose shapes differ more, has not gained by it.
     vector_share
         Share of a round that family policies give on CPUs to inner tiles new to the task: vectors by a few rows
         (`familyseer.transfer.vectors`; not in TVM). Rounded down, so that first rounds of four are as quick as before.
@@ -55,6 +59,7 @@ class SearchParams:
     inner_tile_share: float = 0.25
     choice_search: bool = True
     build_time_weight: float = 0.15
+    relative_weight: float = 0.0
     vector_share: float = 0.125
 
     def __post_init__(self) -> None:
@@ -110,6 +115,7 @@ _SHARES = (
     "evolutionary_search_mutation_prob",
     "inner_tile_share",
     "build_time_weight",
+    "relative_weight",
     "vector_share",
 )
 

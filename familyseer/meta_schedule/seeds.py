@@ -35,6 +35,7 @@ class SeedSource:
         *,
         share: float,
         build_weight: float,
+        relative_weight: float,
         rng: np.random.Generator,
     ) -> Sequence[str]:
         """Return up to `count` traces of a search among choices, best first, see `familyseer.transfer.propose`."""

@@ -83,6 +83,7 @@ class TransferSeeds(SeedSource):
         *,
         share: float,
         build_weight: float,
+        relative_weight: float,
         rng: np.random.Generator,
     ) -> list[str]:
         """Return up to `count` traces as `seeds_for` does, but of a search among choices (`familyseer.transfer.propose`)."""
@@ -96,6 +97,7 @@ class TransferSeeds(SeedSource):
             relatives=self._relatives(task.key),
             share=share,
             build_weight=build_weight,
+            relative_weight=relative_weight,
             rng=rng,
         )
         return [with_choices(own[made.sketch][0], made.choices) for made in found]

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from math import log, log1p, log2
+from math import log, log1p, log2, prod
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ __all__ = ["ChoiceModel", "Experience", "Tried", "effort_of", "encode"]
 _LEAST = 16  # measured schedules before the model says anything
 _MOST = 2000  # that are learnt, those nearest to their tasks' best
 _FLOOR = -4.0  # slower than 55 times the best is as slow as can be
+_HOPE = 4.0  # times faster than its best, at most, that a task can become by what relatives show
 _TREES, _EFFORT_TREES = 64, 16
 _ELSE_SECONDS = 0.5  # of one core, that a candidate takes beside its compilation
 
@@ -132,8 +133,14 @@ class _Seen:
     row: list[float]
     tried: Tried
 
-    def label(self, best: float) -> float:
-        return max(log(best / self.tried.cost), _FLOOR) if self.tried.cost < INVALID_COST else _FLOOR
+    def label(self, reached: float) -> float:
+        return max(log(reached / self.tried.cost), _FLOOR) if self.tried.cost < INVALID_COST else _FLOOR
+
+    @property
+    def speed(self) -> float:
+        """Iterations per second of the loops that are tiled; 0 for one that failed."""
+        choices, cost = self.tried.sketch.choices, self.tried.cost
+        return prod(tile.extent for tile in choices if isinstance(tile, Tile)) / cost if cost < INVALID_COST else 0.0
 
 
 @dataclass(slots=True)
@@ -150,7 +157,7 @@ class Experience:
 
     seed: int = 0
     _seen: dict[Kinds, list[_Seen]] = field(default_factory=dict)
-    _models: dict[Kinds, tuple[int, ChoiceModel]] = field(default_factory=dict)
+    _models: dict[tuple[Kinds, frozenset[TaskKey], float], tuple[int, ChoiceModel]] = field(default_factory=dict)
 
     def add(self, task: TaskKey, tried: Tried) -> None:
         """Take note of a schedule of a task."""
@@ -177,22 +184,52 @@ class Experience:
         self._seen = {kinds: [one for one in seen if one.task not in tasks] for kinds, seen in self._seen.items()}
         self._models = {}
 
-    def model(self, kinds: Kinds) -> ChoiceModel | None:
-        """Return what ranks choices of these kinds; None while too few have been measured."""
-        seen = self._seen.get(kinds, [])
+    def model(
+        self, kinds: Kinds, relatives: Collection[TaskKey] = (), relative_weight: float = 1.0
+    ) -> ChoiceModel | None:
+        """Return what ranks choices of these kinds; None while too few have been measured.
+
+        Parameters
+        ----------
+        kinds
+            What is left open.
+        relatives
+            Tasks of which each may be as fast, per iteration of its loops, as the fastest; of others their own best is as
+            fast as it gets.
+        relative_weight
+            How much so, from 1 to 0: of relatives, too, their own best is as fast as it gets.
+        """
+        seen, family = self._seen.get(kinds, []), frozenset(relatives)
         if len(seen) < _LEAST:
             return None
-        known = self._models.get(kinds)
+        known = self._models.get((kinds, family, relative_weight))
         if known is None or known[0] != len(seen):
-            known = self._models[kinds] = (len(seen), self._fit(seen))
+            fitted = len(seen), self._fit(seen, family, relative_weight)
+            known = self._models[kinds, family, relative_weight] = fitted
         return known[1]
 
-    def _fit(self, seen: Sequence[_Seen]) -> ChoiceModel:
-        best: dict[TaskKey, float] = {}
-        for one in seen:
-            best[one.task] = min(one.tried.cost, best.get(one.task, one.tried.cost))
+    def _fit(self, seen: Sequence[_Seen], relatives: Collection[TaskKey], relative_weight: float) -> ChoiceModel:
+        reached = _reached(seen, relatives, relative_weight)
         labelled = sorted(
-            ((one.label(best[one.task]), one.row, effort_of(one.tried.build_seconds)) for one in seen), reverse=True
+            ((one.label(reached[one.task]), one.row, effort_of(one.tried.build_seconds)) for one in seen), reverse=True
         )
         labels, rows, efforts = zip(*labelled[:_MOST], strict=True)
         return ChoiceModel(np.array(rows), np.array(labels), np.array(efforts), seed=self.seed)
+
+
+def _reached(seen: Sequence[_Seen], relatives: Collection[TaskKey], weight: float) -> dict[TaskKey, float]:
+    """Return the latency of each task to which its others are related: that of the fastest relative, per iteration.
+
+    Were it the task's own best, a task that has found nothing good would praise what it has, and what is good for its
+    relatives could not be told from it. A task may be slower by nature: `_HOPE` bounds what is expected of it.
+    """
+    best: dict[TaskKey, _Seen] = {}
+    for one in seen:
+        best[one.task] = min(one, best.get(one.task, one), key=lambda each: each.tried.cost)
+    fastest = max((best[key].speed for key in relatives if key in best), default=0.0)
+    return {
+        key: one.tried.cost / min(fastest / one.speed, _HOPE) ** weight
+        if one.speed and key in relatives
+        else one.tried.cost
+        for key, one in best.items()
+    }

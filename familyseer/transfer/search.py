@@ -44,6 +44,7 @@ def propose(
     relatives: Collection[TaskKey] = (),
     share: float = 0.25,
     build_weight: float = 0.0,
+    relative_weight: float = 1.0,
     rng: np.random.Generator,
 ) -> list[Proposal]:
     """Return up to `count` different proposals for a task, best first; none while nothing comparable was measured.
@@ -58,11 +59,13 @@ def propose(
         Of the proposals that may have one inner tile, so that not all are alike.
     build_weight
         How much effort (`familyseer.transfer.experience.effort_of`) takes from a score.
+    relative_weight
+        See `Experience.model`.
     rng
         Draws all that is drawn.
     """
     kinds = [kinds_of(sketch.choices) for sketch in sketches]
-    models = {i: model for i, kind in enumerate(kinds) if (model := experience.model(kind))}
+    models = {i: model for i, kind in enumerate(kinds) if (model := experience.model(kind, relatives, relative_weight))}
     if not models:
         return []
     starts: dict[int, list[Choices]] = {i: [] for i in models}

@@ -267,7 +267,7 @@ def test_without_transfer_a_task_searches_with_its_own_experience(task, monkeypa
     bank = ModelBank({t.task.key: "dense" for t in (task, relative)}, XGBCostModel)
     of_relative = FamilySketchPolicy(relative, bank, seeds=seeds, params=QUICK)
     of_relative.continue_search_one_round(24, PretendMeasurer())
-    rng, options = np.random.default_rng(0), {"share": 0.25, "build_weight": 0.0}
+    rng, options = np.random.default_rng(0), {"share": 0.25, "build_weight": 0.0, "relative_weight": 1.0}
     assert not seeds.proposals(task.task, sketches, 8, **options, rng=rng)
     assert not seeds.seeds_for(task.task, sketches, 8, rng)
 

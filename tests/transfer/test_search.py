@@ -43,9 +43,11 @@ def measured(tasks: dict[str, Sketch], count: int, seed: int = 0) -> tuple[Donor
     return pool, experience
 
 
-def ask(pool, experience, own: Sketch, count: int = 16, task: str = "own", share: float = 1.0, seed: int = 0):
+def ask(
+    pool, experience, own: Sketch, count: int = 16, task: str = "own", share: float = 1.0, seed: int = 0, **options
+):
     """Propose for one sketch."""
-    return propose(task, [own], pool, experience, count, share=share, rng=np.random.default_rng(seed))
+    return propose(task, [own], pool, experience, count, share=share, rng=np.random.default_rng(seed), **options)
 
 
 def test_relatives_lead_to_what_is_good():
@@ -110,6 +112,40 @@ def test_the_form_of_a_sketch_counts():
     both = [sketch(64, 64, form=("tile", "cache")), sketch(64, 64)]
     found = propose("own", both, pool, experience, 16, share=1.0, rng=np.random.default_rng(0))
     assert Counter(made.sketch for made in found)[1] >= 12
+
+
+@pytest.mark.parametrize(("weight", "expected"), [(1.0, 16), (0.0, 0)])
+def test_a_task_that_is_stuck_follows_relatives_that_are_faster(weight, expected):
+    """All it knows has inner factors of one, 64 times slower per iteration than what a relative found: that is proposed.
+
+    Were its own best as good as its relative's best, it would praise its own kind.
+    """
+    pool, experience = measured({"a": sketch(64, 128)}, 40)
+    rng, own = np.random.default_rng(1), sketch(256, 64)
+    for _ in range(80):
+        tiles = (Tile((*random_tile(extent, 2, rng).factors, 1)) for extent in (256, 64))
+        found = Sketch(FORM, (*tiles, Option(2, 4)))
+        pool.add("own", [Donor(cost(found.choices), found)])
+        experience.add("own", Tried(cost(found.choices), found))
+    proposed = ask(pool, experience, own, relatives={"own", "a"}, relative_weight=weight)
+
+    assert sum(min(inner_tile(made.choices)) > 1 for made in proposed) == expected
+
+
+def test_a_task_that_is_slow_by_nature_keeps_what_it_knows():
+    """A hundred times slower per iteration than its relative, whatever is chosen: what was best of it is proposed."""
+    pool, experience = measured({"a": sketch(64, 128)}, 40)
+    rng, own = np.random.default_rng(1), sketch(256, 64)
+    for _ in range(80):
+        tiles = (random_tile(extent, 3, rng) for extent in (256, 64))
+        found = Sketch(FORM, (*tiles, Option(int(rng.integers(4)), 4)))
+        pool.add("own", [Donor(100 * cost(found.choices), found)])
+        experience.add("own", Tried(100 * cost(found.choices), found))
+    optimum = 256 * 64 * 1e-6
+    proposed = [cost(made.choices) for made in ask(pool, experience, own, relatives={"own", "a"})]
+
+    assert min(proposed) == pytest.approx(optimum)
+    assert np.median(proposed) <= 2 * optimum
 
 
 def test_what_takes_long_to_compile_has_to_be_worth_it():
