@@ -15,8 +15,6 @@ from familyseer.features import FeatureSet
 
 __all__ = ["extract_features"]
 
-Rows = NDArray[np.float32]
-
 _BUFFERS = 5
 """That TVM tells of per store."""
 
@@ -34,15 +32,13 @@ def extract_features(task: Any, states: Sequence[Any]) -> FeatureSet:
     return FeatureSet(rows=_in_order(found), counts=found.counts) if len(found.rows) else found
 
 
-def _in_order(found: FeatureSet) -> Rows:
+def _in_order(found: FeatureSet) -> NDArray[np.float32]:
     """Return rows whose buffers, and then themselves within each program, are in an order that their values decide."""
     start, keys = _buffer_columns()
-    buffers = found.rows[:, start : start + _BUFFERS * len(keys)].reshape(len(found.rows), _BUFFERS, len(keys))
+    columns, rows = slice(start, start + _BUFFERS * len(keys)), found.rows.copy()
+    buffers = rows[:, columns].reshape(len(rows), _BUFFERS, len(keys))
     order = np.lexsort([-buffers[:, :, key] for key in reversed(keys)], axis=-1)
-    rows = found.rows.copy()
-    rows[:, start : start + _BUFFERS * len(keys)] = np.take_along_axis(buffers, order[:, :, None], axis=1).reshape(
-        len(rows), -1
-    )
+    rows[:, columns] = np.take_along_axis(buffers, order[:, :, None], axis=1).reshape(len(rows), -1)
     projection = rows @ np.random.default_rng(0).standard_normal(rows.shape[1])
     in_programs = np.lexsort([projection, np.repeat(np.arange(len(found)), found.counts)])
     return np.asarray(rows[in_programs])

@@ -43,8 +43,8 @@ class SearchParams:
         TVM): at 0.15, one that takes a core 2.5 s has to be 27 % faster than one that takes 0.1 s. 0: no faster.
     relative_weight
         How much family policies, where `choice_search` is on, hope that a task can be as fast per iteration of its loops as
-        its fastest relative, from 0 to 1 (not in TVM). 0: its own best is as fast as it gets. It helped large matrix products
-        of BERT, and is off since MobileNetV2, whose shapes differ more, has not gained by it.
+        its fastest relative, from 0 to 1 (not in TVM). 0: its own best is as fast as it gets. Off until it has been
+        measured on whole networks.
     vector_share
         Share of a round that family policies give on CPUs to inner tiles new to the task: vectors by a few rows
         (`familyseer.transfer.vectors`; not in TVM). Rounded down, so that first rounds of four are as quick as before.

@@ -199,13 +199,14 @@ class Experience:
         relative_weight
             How much so, from 1 to 0: of relatives, too, their own best is as fast as it gets.
         """
-        seen, family = self._seen.get(kinds, []), frozenset(relatives)
+        seen = self._seen.get(kinds, [])
         if len(seen) < _LEAST:
             return None
-        known = self._models.get((kinds, family, relative_weight))
+        family = frozenset(relatives) if relative_weight else frozenset()
+        key = kinds, family, relative_weight if family else 0.0  # one model for all that relates nothing to relatives
+        known = self._models.get(key)
         if known is None or known[0] != len(seen):
-            fitted = len(seen), self._fit(seen, family, relative_weight)
-            known = self._models[kinds, family, relative_weight] = fitted
+            known = self._models[key] = (len(seen), self._fit(seen, family, relative_weight))
         return known[1]
 
     def _fit(self, seen: Sequence[_Seen], relatives: Collection[TaskKey], relative_weight: float) -> ChoiceModel:

@@ -132,6 +132,18 @@ def test_a_task_that_is_stuck_follows_relatives_that_are_faster(weight, expected
     assert sum(min(inner_tile(made.choices)) > 1 for made in proposed) == expected
 
 
+def test_what_relates_nothing_to_relatives_is_one_model():
+    """Whoever asks, and whatever the families are: it is not trained again for the same labels."""
+    _, experience = measured({"a": sketch(64, 128), "b": sketch(32, 64)}, 20)
+    kinds = kinds_of(sketch(64, 128).choices)
+    plain = experience.model(kinds)
+
+    assert plain is not None
+    assert experience.model(kinds, {"a", "b"}, 0.0) is plain
+    assert experience.model(kinds, (), 1.0) is plain
+    assert experience.model(kinds, {"a", "b"}, 1.0) is not plain
+
+
 def test_a_task_that_is_slow_by_nature_keeps_what_it_knows():
     """A hundred times slower per iteration than its relative, whatever is chosen: what was best of it is proposed."""
     pool, experience = measured({"a": sketch(64, 128)}, 40)
