@@ -34,7 +34,7 @@ FLAGS: Mapping[str, str] = {
     "no_transfer": "no schedules of relatives: a task starts from its own best and its own experience",
     "no_variety": "rounds may be filled with candidates that have the same inner tile",
     "no_vectors": "no place in a round for inner tiles that are new to the task",
-    "fastest_relative": "a task is hoped to be as fast per iteration as its fastest relative",
+    "own_best": "a task's own best counts as good as it gets, whatever relatives show",
     "program_search": "TVM's evolution of programs instead of a search among choices",
     "equal_first_rounds": "first rounds of eight, however relatives' models did on those of others",
     "hopeful": "as much is hoped for of tasks that had many trials as Ansor's scheduler does",
@@ -137,7 +137,7 @@ def _settings(work: Work, reporter: _Reporter, policy: str, flags: frozenset[str
     params: dict[str, Any] = {"evolutionary_search_population": 512} if "large_population" in flags else {}
     params |= {"inner_tile_share": 1.0} if "no_variety" in flags else {}
     params |= {"vector_share": 0.0} if "no_vectors" in flags else {}
-    params |= {"relative_weight": 1.0} if "fastest_relative" in flags else {}
+    params |= {"relative_weight": 0.0} if "own_best" in flags else {}
     params |= {"build_time_weight": 0.0} if "any_build_time" in flags else {}
     params |= {"choice_search": False} if flags & {"program_search", "large_population"} else {}
     return options, params

@@ -37,8 +37,8 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
         As for TVM's, but for smaller defaults: ``evolutionary_search_population`` is 128 instead of 2048, and
         ``evolutionary_search_num_iters`` 1 instead of 4. A longer search finds what the model is wrong about. And
         ``vector_share``, 0.125: the share of a round for inner tiles that are new to the task, and ``relative_weight``, 1:
-        how much a task is hoped to be as fast per iteration as its fastest relative; both as on the other engine, where the
-        latter is 0.
+        how much a task that was measured for a while is hoped to be as fast per iteration as its relatives; both as on the
+        other engine.
     program_cost_model
         Shared by the policies of all tasks. Time is charged to its ledger.
     seed

@@ -42,9 +42,9 @@ class SearchParams:
         How much faster a candidate has to promise to be for taking longer to compile, where `choice_search` is on (not in
         TVM): at 0.15, one that takes a core 2.5 s has to be 27 % faster than one that takes 0.1 s. 0: no faster.
     relative_weight
-        How much family policies, where `choice_search` is on, hope that a task can be as fast per iteration of its loops as
-        its fastest relative, from 0 to 1 (not in TVM). 0: its own best is as fast as it gets. Off until it has been
-        measured on whole networks.
+        How much family policies, where `choice_search` is on, hope that a task of which 24 candidates were measured can be
+        as fast per iteration of its loops as its relatives of like extents, from 0 to 1 (not in TVM). 0: its own best is
+        as fast as it gets.
     vector_share
         Share of a round that family policies give on CPUs to inner tiles new to the task: vectors by a few rows
         (`familyseer.transfer.vectors`; not in TVM). Rounded down, so that first rounds of four are as quick as before.
@@ -59,7 +59,7 @@ class SearchParams:
     inner_tile_share: float = 0.25
     choice_search: bool = True
     build_time_weight: float = 0.15
-    relative_weight: float = 0.0
+    relative_weight: float = 1.0
     vector_share: float = 0.125
 
     def __post_init__(self) -> None:

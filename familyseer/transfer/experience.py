@@ -8,7 +8,8 @@ On the candidates of recorded searches it puts as many pairs in order as that mo
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from math import log, log1p, log2, prod
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from familyseer.measure import INVALID_COST
 from familyseer.task import TaskKey
-from familyseer.transfer.choices import Choices, Kinds, Option, Places, Tile, inner_tile, kinds_of
+from familyseer.transfer.choices import Choices, Kinds, Option, Places, Tile, distance, inner_tile, kinds_of
 from familyseer.transfer.donors import Sketch
 
 __all__ = ["ChoiceModel", "Experience", "Tried", "effort_of", "encode"]
@@ -28,6 +29,7 @@ _LEAST = 16  # measured schedules before the model says anything
 _MOST = 2000  # that are learnt, those nearest to their tasks' best
 _FLOOR = -4.0  # slower than 55 times the best is as slow as can be
 _HOPE = 4.0  # times faster than its best, at most, that a task can become by what relatives show
+_STUCK = 24  # measured schedules of a task before what relatives show counts more than its own best
 _TREES, _EFFORT_TREES = 64, 16
 _ELSE_SECONDS = 0.5  # of one core, that a candidate takes beside its compilation
 
@@ -157,7 +159,9 @@ class Experience:
 
     seed: int = 0
     _seen: dict[Kinds, list[_Seen]] = field(default_factory=dict)
-    _models: dict[tuple[Kinds, frozenset[TaskKey], float], tuple[int, ChoiceModel]] = field(default_factory=dict)
+    _models: dict[tuple[Kinds, frozenset[TaskKey]], tuple[int, dict[TaskKey, float], ChoiceModel]] = field(
+        default_factory=dict
+    )
 
     def add(self, task: TaskKey, tried: Tried) -> None:
         """Take note of a schedule of a task."""
@@ -194,23 +198,24 @@ class Experience:
         kinds
             What is left open.
         relatives
-            Tasks of which each may be as fast, per iteration of its loops, as the fastest; of others their own best is as
-            fast as it gets.
+            Tasks of which each may be as fast, per iteration of its loops, as another of like extents, once enough of its
+            own schedules were measured; of others their own best is as fast as it gets.
         relative_weight
             How much so, from 1 to 0: of relatives, too, their own best is as fast as it gets.
         """
         seen = self._seen.get(kinds, [])
         if len(seen) < _LEAST:
             return None
-        family = frozenset(relatives) if relative_weight else frozenset()
-        key = kinds, family, relative_weight if family else 0.0  # one model for all that relates nothing to relatives
+        best = _best(seen)
+        hopes = _hopes(seen, best, relatives, relative_weight)
+        key = kinds, frozenset(relatives) if hopes else frozenset()  # one model for all that hope for nothing
         known = self._models.get(key)
-        if known is None or known[0] != len(seen):
-            known = self._models[key] = (len(seen), self._fit(seen, family, relative_weight))
-        return known[1]
+        if known is None or known[:2] != (len(seen), hopes):
+            reached = {task: one.tried.cost / hopes.get(task, 1.0) for task, one in best.items()}
+            known = self._models[key] = (len(seen), hopes, self._fit(seen, reached))
+        return known[2]
 
-    def _fit(self, seen: Sequence[_Seen], relatives: Collection[TaskKey], relative_weight: float) -> ChoiceModel:
-        reached = _reached(seen, relatives, relative_weight)
+    def _fit(self, seen: Sequence[_Seen], reached: Mapping[TaskKey, float]) -> ChoiceModel:
         labelled = sorted(
             ((one.label(reached[one.task]), one.row, effort_of(one.tried.build_seconds)) for one in seen), reverse=True
         )
@@ -218,19 +223,32 @@ class Experience:
         return ChoiceModel(np.array(rows), np.array(labels), np.array(efforts), seed=self.seed)
 
 
-def _reached(seen: Sequence[_Seen], relatives: Collection[TaskKey], weight: float) -> dict[TaskKey, float]:
-    """Return the latency of each task to which its others are related: that of the fastest relative, per iteration.
-
-    Were it the task's own best, a task that has found nothing good would praise what it has, and what is good for its
-    relatives could not be told from it. A task may be slower by nature: `_HOPE` bounds what is expected of it.
-    """
+def _best(seen: Sequence[_Seen]) -> dict[TaskKey, _Seen]:
+    """Return the fastest of each task."""
     best: dict[TaskKey, _Seen] = {}
     for one in seen:
         best[one.task] = min(one, best.get(one.task, one), key=lambda each: each.tried.cost)
-    fastest = max((best[key].speed for key in relatives if key in best), default=0.0)
-    return {
-        key: one.tried.cost / min(fastest / one.speed, _HOPE) ** weight
-        if one.speed and key in relatives
-        else one.tried.cost
-        for key, one in best.items()
-    }
+    return best
+
+
+def _hopes(
+    seen: Sequence[_Seen], best: Mapping[TaskKey, _Seen], relatives: Collection[TaskKey], weight: float
+) -> dict[TaskKey, float]:
+    """Return how many times faster than its best each task may become by what relatives show, where that is more than 1.
+
+    Were its candidates related to its own best alone, a task that has found nothing good would praise what it has, and what
+    is good for its relatives could not be told from it. A task may be slower by nature, and one with few measurements
+    learns most from its own: so nothing is hoped for before `_STUCK` of its schedules were measured, and then to become as
+    fast per iteration as a relative, `_HOPE` times faster at most, and half as many times for each two that their extents
+    are apart (`familyseer.transfer.choices.distance`).
+    """
+    counts = Counter(one.task for one in seen)
+    family = [one for task, one in best.items() if task in relatives and one.speed]
+    stuck = [one for one in family if counts[one.task] >= _STUCK]
+    hopes = {own.task: max(_hope(own, relative) for relative in family) ** weight for own in stuck}
+    return {task: hope for task, hope in hopes.items() if hope > 1}
+
+
+def _hope(own: _Seen, relative: _Seen) -> float:
+    most = _HOPE * 2 ** (-distance(relative.tried.sketch.choices, own.tried.sketch.choices) / 2)
+    return min(relative.speed / own.speed, most)

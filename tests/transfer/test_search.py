@@ -114,15 +114,22 @@ def test_the_form_of_a_sketch_counts():
     assert Counter(made.sketch for made in found)[1] >= 12
 
 
-@pytest.mark.parametrize(("weight", "expected"), [(1.0, 16), (0.0, 0)])
-def test_a_task_that_is_stuck_follows_relatives_that_are_faster(weight, expected):
+@pytest.mark.parametrize(("weight", "count", "relative", "expected"), [
+    (1.0, 80, (128, 64), 16),
+    (0.0, 80, (128, 64), 0),
+    (1.0, 24, (128, 64), 16),
+    (1.0, 23, (128, 64), 0),
+    (1.0, 80, (2048, 8), 0),
+])  # fmt: skip
+def test_a_task_that_is_stuck_follows_relatives_that_are_faster(weight, count, relative, expected):
     """All it knows has inner factors of one, 64 times slower per iteration than what a relative found: that is proposed.
 
-    Were its own best as good as its relative's best, it would praise its own kind.
+    Were its own best as good as its relative's best, it would praise its own kind. It does as long as little of it was
+    measured, and where the relative's extents are eight times larger and smaller.
     """
-    pool, experience = measured({"a": sketch(64, 128)}, 40)
+    pool, experience = measured({"a": sketch(*relative)}, 40)
     rng, own = np.random.default_rng(1), sketch(256, 64)
-    for _ in range(80):
+    for _ in range(count):
         tiles = (Tile((*random_tile(extent, 2, rng).factors, 1)) for extent in (256, 64))
         found = Sketch(FORM, (*tiles, Option(2, 4)))
         pool.add("own", [Donor(cost(found.choices), found)])
@@ -132,16 +139,22 @@ def test_a_task_that_is_stuck_follows_relatives_that_are_faster(weight, expected
     assert sum(min(inner_tile(made.choices)) > 1 for made in proposed) == expected
 
 
-def test_what_relates_nothing_to_relatives_is_one_model():
+def test_what_hopes_for_nothing_is_one_model():
     """Whoever asks, and whatever the families are: it is not trained again for the same labels."""
-    _, experience = measured({"a": sketch(64, 128), "b": sketch(32, 64)}, 20)
+    _, experience = measured({"a": sketch(64, 128), "b": sketch(32, 64)}, 30)
     kinds = kinds_of(sketch(64, 128).choices)
     plain = experience.model(kinds)
 
     assert plain is not None
     assert experience.model(kinds, {"a", "b"}, 0.0) is plain
     assert experience.model(kinds, (), 1.0) is plain
-    assert experience.model(kinds, {"a", "b"}, 1.0) is not plain
+    assert experience.model(kinds, {"a"}, 1.0) is plain
+
+    experience.add("a", Tried(1e-6, sketch(64, 128)))
+    plain, of_both = experience.model(kinds), experience.model(kinds, {"a", "b"}, 1.0)
+    assert of_both is not plain
+    assert experience.model(kinds, {"a", "b"}, 1.0) is of_both
+    assert experience.model(kinds, {"a", "b"}, 0.5) is not of_both
 
 
 def test_a_task_that_is_slow_by_nature_keeps_what_it_knows():
