@@ -26,7 +26,7 @@ from familyseer.transfer.donors import Sketch
 __all__ = ["ChoiceModel", "Experience", "Tried", "effort_of", "encode"]
 
 _LEAST = 16  # measured schedules before the model says anything
-_MOST = 2000  # that are learnt, those nearest to their tasks' best
+_MOST = 2000  # that are learnt, those nearest to what their tasks can reach
 _FLOOR = -4.0  # slower than 55 times the best is as slow as can be
 _HOPE = 4.0  # times faster than its best, at most, that a task can become by what relatives show
 _STUCK = 24  # measured schedules of a task before what relatives show counts more than its own best
@@ -206,16 +206,15 @@ class Experience:
         seen = self._seen.get(kinds, [])
         if len(seen) < _LEAST:
             return None
-        best = _best(seen)
-        hopes = _hopes(seen, best, relatives, relative_weight)
+        hopes = _hopes(seen, relatives, relative_weight) if relatives and relative_weight else {}
         key = kinds, frozenset(relatives) if hopes else frozenset()  # one model for all that hope for nothing
         known = self._models.get(key)
         if known is None or known[:2] != (len(seen), hopes):
-            reached = {task: one.tried.cost / hopes.get(task, 1.0) for task, one in best.items()}
-            known = self._models[key] = (len(seen), hopes, self._fit(seen, reached))
+            known = self._models[key] = (len(seen), hopes, self._fit(seen, hopes))
         return known[2]
 
-    def _fit(self, seen: Sequence[_Seen], reached: Mapping[TaskKey, float]) -> ChoiceModel:
+    def _fit(self, seen: Sequence[_Seen], hopes: Mapping[TaskKey, float]) -> ChoiceModel:
+        reached = {task: one.tried.cost / hopes.get(task, 1.0) for task, one in _best(seen).items()}
         labelled = sorted(
             ((one.label(reached[one.task]), one.row, effort_of(one.tried.build_seconds)) for one in seen), reverse=True
         )
@@ -231,9 +230,7 @@ def _best(seen: Sequence[_Seen]) -> dict[TaskKey, _Seen]:
     return best
 
 
-def _hopes(
-    seen: Sequence[_Seen], best: Mapping[TaskKey, _Seen], relatives: Collection[TaskKey], weight: float
-) -> dict[TaskKey, float]:
+def _hopes(seen: Sequence[_Seen], relatives: Collection[TaskKey], weight: float) -> dict[TaskKey, float]:
     """Return how many times faster than its best each task may become by what relatives show, where that is more than 1.
 
     Were its candidates related to its own best alone, a task that has found nothing good would praise what it has, and what
@@ -243,7 +240,7 @@ def _hopes(
     are apart (`familyseer.transfer.choices.distance`).
     """
     counts = Counter(one.task for one in seen)
-    family = [one for task, one in best.items() if task in relatives and one.speed]
+    family = [one for task, one in _best(seen).items() if task in relatives and one.speed]
     stuck = [one for one in family if counts[one.task] >= _STUCK]
     hopes = {own.task: max(_hope(own, relative) for relative in family) ** weight for own in stuck}
     return {task: hope for task, hope in hopes.items() if hope > 1}
