@@ -16,7 +16,11 @@ from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 from familyseer.measure import MeasureErrorNo, MeasureResult
 from familyseer.meta_schedule.measurer import MeasureRequest, PhaseSeconds
 
-__all__ = ["StockMeasurer"]
+__all__ = ["BUILD_SECONDS", "StockMeasurer"]
+
+BUILD_SECONDS = 120.0
+"""Seconds that stock's builder gives a candidate: not its 30, which are over before its worker has started where that parses
+TVM's tensor intrinsics for 40 s (on two cores `znver3`; 16 s on `znver4`), and then nothing at all is built."""
 
 
 class StockMeasurer:
@@ -26,15 +30,13 @@ class StockMeasurer:
     ----------
     min_repeat_ms
         Duration of one timing, at least; the evaluator's other settings are MetaSchedule's defaults.
-    timeout
-        Seconds that a build may take, the start of its worker included; MetaSchedule's default.
     """
 
     callbacks = ()
 
-    def __init__(self, min_repeat_ms: int, timeout: float = 30.0) -> None:
+    def __init__(self, min_repeat_ms: int) -> None:
         evaluator = ms.runner.EvaluatorConfig(number=3, repeat=1, min_repeat_ms=min_repeat_ms)
-        self._builder = ms.builder.LocalBuilder(timeout_sec=timeout)
+        self._builder = ms.builder.LocalBuilder(timeout_sec=BUILD_SECONDS)
         self._runner = ms.runner.LocalRunner(evaluator_config=evaluator)
         self.seconds = PhaseSeconds()
 

@@ -243,12 +243,6 @@ def run() -> None:
         "--network-batch", type=int, help="candidates per task of the network (default 64; 4 with --quick)"
     )
     parser.add_argument(
-        "--stock-timeout",
-        type=float,
-        default=30.0,
-        help="stock's time limit for a build (its default, 30 s); on a busy machine its workers' import alone takes longer",
-    )
-    parser.add_argument(
         "--min-repeat-ms", type=int, default=100, help="of both sides' evaluators (default 100, stock's)"
     )
     parser.add_argument("--only", choices=["matmul", "conv2d", "resnet18"], help="one workload")
@@ -263,7 +257,7 @@ def run() -> None:
     result = _earlier(arguments.out) or {**environment(), "workloads": {}}
     target = host_target()
     ours, our_start = timed(lambda: Side(our_measurer(arguments.min_repeat_ms)))
-    stock, stock_start = timed(lambda: Side(StockMeasurer(arguments.min_repeat_ms, timeout=arguments.stock_timeout)))
+    stock, stock_start = timed(lambda: Side(StockMeasurer(arguments.min_repeat_ms)))
     first = draw(matmul(), target, 1, 1)[0]
     _, first_seconds = timed(lambda: ours(first))
     result["start_seconds"] = {"stock": stock_start, "ours": our_start, "first candidate of ours": first_seconds}

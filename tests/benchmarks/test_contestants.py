@@ -185,6 +185,17 @@ def test_stock_s_scheduler_follows_the_seed(monkeypatch):
     assert tune.call_args.kwargs["task_scheduler"] is scheduler.return_value
 
 
+def test_a_stock_that_can_measure_nothing_is_an_error():
+    """As when each of its builds takes longer than it may; failures among others are data."""
+    soundness = stock.Soundness()
+    soundness.see(["too slow"] * 63)
+    with pytest.raises(RuntimeError, match=r"not measure one of its first 64 candidates; .*The last error: crashed"):
+        soundness.see(["crashed"])
+    soundness = stock.Soundness()
+    soundness.see(["too slow", None])
+    soundness.see(["too slow"] * 64)
+
+
 def work(seed):
     """Return a job of one small product."""
     return Work(job=Job(network="none", trials=8, seed=seed), tasks=[product(8, 8, 8)], weights=[1.0])
