@@ -28,6 +28,7 @@ from familyseer.transfer import (
     Donor,
     DonorPool,
     Experience,
+    Hope,
     Proposal,
     Seed,
     Sketch,
@@ -88,12 +89,12 @@ class TransferSeeds:
         """Say how many candidates of the round that begins are to have an inner tile that is new to the task."""
         self._wanted[_key(task)], self._met[_key(task)] = vectors, set()
 
-    def states_for(self, task: Any, count: int, rng: np.random.Generator, relative_weight: float = 1.0) -> list[Any]:
+    def states_for(self, task: Any, count: int, rng: np.random.Generator, hope: Hope | None = None) -> list[Any]:
         """Return states of a task to start a search from, beside its own sketches; none where nothing is known.
 
         Up to `count` have tile sizes: those that promise most of a search among them, or while too little was measured for
         that, those that were good for relatives; and some that are new (`familyseer.transfer.untried_vectors`). The others
-        are its sketches again, so that a quarter of all is open. For `relative_weight` see `familyseer.transfer.propose`.
+        are its sketches again, so that a quarter of all is open. For `hope` see `familyseer.transfer.propose`.
         """
         key, space = _key(task), self._space(task)
         sketches, relatives = [sketch for sketch, _ in space.own], self._relatives(key)
@@ -104,7 +105,7 @@ class TransferSeeds:
             self.experience,
             count,
             relatives=relatives,
-            relative_weight=relative_weight,
+            hope=hope,
             rng=rng,
         ) or self.pool.seeds(key, sketches, count, relatives=relatives, rng=rng)
         chosen = [(seed.sketch, seed.choices) for seed in found]

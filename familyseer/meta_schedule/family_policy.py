@@ -17,6 +17,7 @@ from familyseer.meta_schedule.space import ScheduleSpace
 from familyseer.meta_schedule.traces import trace_json
 from familyseer.meta_schedule.transfer import OwnSeeds, sketch_of
 from familyseer.records import canonical_json
+from familyseer.transfer import Hope
 from familyseer.transfer.variety import most_alike, turns
 
 __all__ = ["FamilySketchPolicy"]
@@ -104,7 +105,7 @@ class FamilySketchPolicy(SketchPolicy):
             count,
             share=self.params.inner_tile_share,
             build_weight=self.params.build_time_weight,
-            relative_weight=self.params.relative_weight,
+            hope=Hope(self.params.relative_weight),
             rng=rng,
         )
         return space.finish(proposed or self._seed_source.seeds_for(self.described, sketches, count, rng))

@@ -9,6 +9,7 @@ import numpy as np
 
 from familyseer.measure import MeasureResult
 from familyseer.task import Task
+from familyseer.transfer import Hope
 
 __all__ = ["SeedSource"]
 
@@ -35,7 +36,7 @@ class SeedSource:
         *,
         share: float,
         build_weight: float,
-        relative_weight: float,
+        hope: Hope,
         rng: np.random.Generator,
     ) -> Sequence[str]:
         """Return up to `count` traces of a search among choices, best first, see `familyseer.transfer.propose`."""

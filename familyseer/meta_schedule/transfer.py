@@ -19,6 +19,7 @@ from familyseer.transfer import (
     Donor,
     DonorPool,
     Experience,
+    Hope,
     Option,
     Sketch,
     Tile,
@@ -83,7 +84,7 @@ class TransferSeeds(SeedSource):
         *,
         share: float,
         build_weight: float,
-        relative_weight: float,
+        hope: Hope,
         rng: np.random.Generator,
     ) -> list[str]:
         """Return up to `count` traces as `seeds_for` does, but of a search among choices (`familyseer.transfer.propose`)."""
@@ -97,7 +98,7 @@ class TransferSeeds(SeedSource):
             relatives=self._relatives(task.key),
             share=share,
             build_weight=build_weight,
-            relative_weight=relative_weight,
+            hope=hope,
             rng=rng,
         )
         return [with_choices(own[made.sketch][0], made.choices) for made in found]

@@ -3,7 +3,7 @@
 
 from familyseer.transfer.choices import Choice, Choices, Option, Tile, neighbours, transferred
 from familyseer.transfer.donors import Donor, DonorPool, Seed, Sketch
-from familyseer.transfer.experience import Experience, Tried
+from familyseer.transfer.experience import Experience, Hope, Tried
 from familyseer.transfer.factors import kept, scaled
 from familyseer.transfer.search import Proposal, propose
 from familyseer.transfer.vectors import untried_vectors
@@ -14,6 +14,7 @@ __all__ = [
     "Donor",
     "DonorPool",
     "Experience",
+    "Hope",
     "Option",
     "Proposal",
     "Seed",

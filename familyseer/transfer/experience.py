@@ -23,13 +23,12 @@ from familyseer.task import TaskKey
 from familyseer.transfer.choices import Choices, Kinds, Option, Places, Tile, distance, inner_tile, kinds_of
 from familyseer.transfer.donors import Sketch
 
-__all__ = ["ChoiceModel", "Experience", "Tried", "effort_of", "encode"]
+__all__ = ["ChoiceModel", "Experience", "Hope", "Tried", "effort_of", "encode"]
 
 _LEAST = 16  # measured schedules before the model says anything
 _MOST = 2000  # that are learnt, those nearest to what their tasks can reach
 _FLOOR = -4.0  # slower than 55 times the best is as slow as can be
-_HOPE = 4.0  # times faster than its best, at most, that a task can become by what relatives show
-_STUCK = 24  # measured schedules of a task before what relatives show counts more than its own best
+_FASTER = 4.0  # times faster than its best, at most, that a task can become by what relatives show
 _TREES, _EFFORT_TREES = 64, 16
 _ELSE_SECONDS = 0.5  # of one core, that a candidate takes beside its compilation
 
@@ -121,6 +120,22 @@ def _number(form: tuple[str, ...]) -> float:
 
 
 @dataclass(frozen=True, slots=True)
+class Hope:
+    """How much a task is hoped to become as fast, per iteration of its loops, as relatives of like extents.
+
+    Parameters
+    ----------
+    weight
+        From 1 to 0: its own best is as fast as it gets.
+    after
+        Measured schedules of the task, before which its own best is.
+    """
+
+    weight: float = 1.0
+    after: int = 24
+
+
+@dataclass(frozen=True, slots=True)
 class Tried:
     """A measured schedule, its latency in seconds (`INVALID_COST` for one that failed) and what compiling it took."""
 
@@ -188,9 +203,7 @@ class Experience:
         self._seen = {kinds: [one for one in seen if one.task not in tasks] for kinds, seen in self._seen.items()}
         self._models = {}
 
-    def model(
-        self, kinds: Kinds, relatives: Collection[TaskKey] = (), relative_weight: float = 1.0
-    ) -> ChoiceModel | None:
+    def model(self, kinds: Kinds, relatives: Collection[TaskKey] = (), hope: Hope | None = None) -> ChoiceModel | None:
         """Return what ranks choices of these kinds; None while too few have been measured.
 
         Parameters
@@ -198,15 +211,14 @@ class Experience:
         kinds
             What is left open.
         relatives
-            Tasks of which each may be as fast, per iteration of its loops, as another of like extents, once enough of its
-            own schedules were measured; of others their own best is as fast as it gets.
-        relative_weight
-            How much so, from 1 to 0: of relatives, too, their own best is as fast as it gets.
+            Tasks of which each may be as fast as another; of all others their own best is as fast as it gets.
+        hope
+            How much so; None: of relatives, too, their own best is.
         """
         seen = self._seen.get(kinds, [])
         if len(seen) < _LEAST:
             return None
-        hopes = _hopes(seen, relatives, relative_weight) if relatives and relative_weight else {}
+        hopes = _hopes(seen, relatives, hope) if relatives and hope and hope.weight else {}
         key = kinds, frozenset(relatives) if hopes else frozenset()  # one model for all that hope for nothing
         known = self._models.get(key)
         if known is None or known[:2] != (len(seen), hopes):
@@ -230,22 +242,22 @@ def _best(seen: Sequence[_Seen]) -> dict[TaskKey, _Seen]:
     return best
 
 
-def _hopes(seen: Sequence[_Seen], relatives: Collection[TaskKey], weight: float) -> dict[TaskKey, float]:
+def _hopes(seen: Sequence[_Seen], relatives: Collection[TaskKey], hope: Hope) -> dict[TaskKey, float]:
     """Return how many times faster than its best each task may become by what relatives show, where that is more than 1.
 
     Were its candidates related to its own best alone, a task that has found nothing good would praise what it has, and what
     is good for its relatives could not be told from it. A task may be slower by nature, and one with few measurements
-    learns most from its own: so nothing is hoped for before `_STUCK` of its schedules were measured, and then to become as
-    fast per iteration as a relative, `_HOPE` times faster at most, and half as many times for each two that their extents
-    are apart (`familyseer.transfer.choices.distance`).
+    may learn most from its own: so nothing is hoped for before `hope.after` of its schedules were measured, and then to
+    become as fast per iteration as a relative, `_FASTER` times faster at most, and half as many times for each two that their
+    extents are apart (`familyseer.transfer.choices.distance`).
     """
     counts = Counter(one.task for one in seen)
     family = [one for task, one in _best(seen).items() if task in relatives and one.speed]
-    stuck = [one for one in family if counts[one.task] >= _STUCK]
-    hopes = {own.task: max(_hope(own, relative) for relative in family) ** weight for own in stuck}
-    return {task: hope for task, hope in hopes.items() if hope > 1}
+    stuck = [one for one in family if counts[one.task] >= hope.after]
+    hopes = {own.task: max(_hope(own, relative) for relative in family) ** hope.weight for own in stuck}
+    return {task: times for task, times in hopes.items() if times > 1}
 
 
 def _hope(own: _Seen, relative: _Seen) -> float:
-    most = _HOPE * 2 ** (-distance(relative.tried.sketch.choices, own.tried.sketch.choices) / 2)
+    most = _FASTER * 2 ** (-distance(relative.tried.sketch.choices, own.tried.sketch.choices) / 2)
     return min(relative.speed / own.speed, most)

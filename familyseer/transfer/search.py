@@ -11,7 +11,7 @@ import numpy as np
 from familyseer.task import TaskKey
 from familyseer.transfer.choices import Choices, Places, inner_tile, jittered, kinds_of, neighbours, randomised
 from familyseer.transfer.donors import DonorPool, Seed, Sketch
-from familyseer.transfer.experience import ChoiceModel, Experience
+from familyseer.transfer.experience import ChoiceModel, Experience, Hope
 from familyseer.transfer.variety import most_alike, turns
 
 __all__ = ["Proposal", "propose"]
@@ -44,7 +44,7 @@ def propose(
     relatives: Collection[TaskKey] = (),
     share: float = 0.25,
     build_weight: float = 0.0,
-    relative_weight: float = 1.0,
+    hope: Hope | None = None,
     rng: np.random.Generator,
 ) -> list[Proposal]:
     """Return up to `count` different proposals for a task, best first; none while nothing comparable was measured.
@@ -59,13 +59,13 @@ def propose(
         Of the proposals that may have one inner tile, so that not all are alike.
     build_weight
         How much effort (`familyseer.transfer.experience.effort_of`) takes from a score.
-    relative_weight
+    hope
         See `Experience.model`.
     rng
         Draws all that is drawn.
     """
     kinds = [kinds_of(sketch.choices) for sketch in sketches]
-    models = {i: model for i, kind in enumerate(kinds) if (model := experience.model(kind, relatives, relative_weight))}
+    models = {i: model for i, kind in enumerate(kinds) if (model := experience.model(kind, relatives, hope))}
     if not models:
         return []
     starts: dict[int, list[Choices]] = {i: [] for i in models}

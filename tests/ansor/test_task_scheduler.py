@@ -24,6 +24,7 @@ from familyseer.ansor.policies import make_policies
 from familyseer.ansor.transfer import TransferSeeds
 from familyseer.errors import InvalidInputError
 from familyseer.families.keys import POLICY_NAMES, PolicyName
+from familyseer.transfer import Hope
 from familyseer.tuner import StopReason
 from tests import example
 from tests.ansor.workloads import QUICK, matmul, options, products, softmax, task
@@ -412,6 +413,18 @@ def test_a_share_of_a_round_is_for_new_vectors(params, expected, host, monkeypat
     assert began == expected
     with pytest.raises(InvalidInputError, match="`vector_share` must be a number from 0 to 1; got 2"):
         FamilySketchPolicy(products()[0], FamilyCostModel(Mock()), {"vector_share": 2})
+
+
+@pytest.mark.parametrize(("params", "weight"), [({}, 1.0), ({"relative_weight": 0.5}, 0.5)])
+def test_tasks_follow_relatives_from_the_first_trial_on(params, weight, host, monkeypatch):
+    """Not after 24, as on the other engine."""
+    hopes = []
+    monkeypatch.setattr(TransferSeeds, "states_for", lambda self, task, count, rng, hope: hopes.append(hope) or [])
+    policy = FamilySketchPolicy(
+        products()[0], FamilyCostModel(Mock()), {**QUICK, **params}, seed=0, seeds=TransferSeeds(lambda key: ())
+    )
+    policy.generate_sketches()
+    assert hopes == [Hope(weight, after=0)]
 
 
 @pytest.mark.parametrize("params", [{"choice_search": False}, {**QUICK, "choice_search": True}])

@@ -25,7 +25,7 @@ from familyseer.meta_schedule.space import Evolution, ScheduleSpace, extract_fea
 from familyseer.meta_schedule.traces import trace_json
 from familyseer.meta_schedule.transfer import OwnSeeds, TransferSeeds, sketch_of, with_choices
 from familyseer.records import MeasureRecord, canonical_json
-from familyseer.transfer import neighbours
+from familyseer.transfer import Hope, neighbours
 from familyseer.transfer.choices import inner_tile
 
 TARGET = {"kind": "llvm", "num-cores": 2}
@@ -267,7 +267,7 @@ def test_without_transfer_a_task_searches_with_its_own_experience(task, monkeypa
     bank = ModelBank({t.task.key: "dense" for t in (task, relative)}, XGBCostModel)
     of_relative = FamilySketchPolicy(relative, bank, seeds=seeds, params=QUICK)
     of_relative.continue_search_one_round(24, PretendMeasurer())
-    rng, options = np.random.default_rng(0), {"share": 0.25, "build_weight": 0.0, "relative_weight": 1.0}
+    rng, options = np.random.default_rng(0), {"share": 0.25, "build_weight": 0.0, "hope": Hope()}
     assert not seeds.proposals(task.task, sketches, 8, **options, rng=rng)
     assert not seeds.seeds_for(task.task, sketches, 8, rng)
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from familyseer.measure import INVALID_COST
-from familyseer.transfer import Donor, DonorPool, Experience, Option, Sketch, Tile, Tried, propose
+from familyseer.transfer import Donor, DonorPool, Experience, Hope, Option, Sketch, Tile, Tried, propose
 from familyseer.transfer.choices import inner_tile, kinds_of, random_tile
 from familyseer.transfer.experience import encode
 
@@ -114,14 +114,16 @@ def test_the_form_of_a_sketch_counts():
     assert Counter(made.sketch for made in found)[1] >= 12
 
 
-@pytest.mark.parametrize(("weight", "count", "relative", "expected"), [
-    (1.0, 80, (128, 64), 16),
-    (0.0, 80, (128, 64), 0),
-    (1.0, 24, (128, 64), 16),
-    (1.0, 23, (128, 64), 0),
-    (1.0, 80, (2048, 8), 0),
+@pytest.mark.parametrize(("hope", "count", "relative", "expected"), [
+    (Hope(), 80, (128, 64), 16),
+    (Hope(weight=0.0), 80, (128, 64), 0),
+    (None, 80, (128, 64), 0),
+    (Hope(), 24, (128, 64), 16),
+    (Hope(), 23, (128, 64), 0),
+    (Hope(after=0), 23, (128, 64), 16),
+    (Hope(), 80, (2048, 8), 0),
 ])  # fmt: skip
-def test_a_task_that_is_stuck_follows_relatives_that_are_faster(weight, count, relative, expected):
+def test_a_task_that_is_stuck_follows_relatives_that_are_faster(hope, count, relative, expected):
     """All it knows has inner factors of one, 64 times slower per iteration than what a relative found: that is proposed.
 
     Were its own best as good as its relative's best, it would praise its own kind. It does as long as little of it was
@@ -134,7 +136,7 @@ def test_a_task_that_is_stuck_follows_relatives_that_are_faster(weight, count, r
         found = Sketch(FORM, (*tiles, Option(2, 4)))
         pool.add("own", [Donor(cost(found.choices), found)])
         experience.add("own", Tried(cost(found.choices), found))
-    proposed = ask(pool, experience, own, relatives={"own", "a"}, relative_weight=weight)
+    proposed = ask(pool, experience, own, relatives={"own", "a"}, hope=hope)
 
     assert sum(min(inner_tile(made.choices)) > 1 for made in proposed) == expected
 
@@ -146,15 +148,15 @@ def test_what_hopes_for_nothing_is_one_model():
     plain = experience.model(kinds)
 
     assert plain is not None
-    assert experience.model(kinds, {"a", "b"}, 0.0) is plain
-    assert experience.model(kinds, (), 1.0) is plain
-    assert experience.model(kinds, {"a"}, 1.0) is plain
+    assert experience.model(kinds, {"a", "b"}, Hope(0.0)) is plain
+    assert experience.model(kinds, (), Hope()) is plain
+    assert experience.model(kinds, {"a"}, Hope()) is plain
 
     experience.add("a", Tried(1e-6, sketch(64, 128)))
-    plain, of_both = experience.model(kinds), experience.model(kinds, {"a", "b"}, 1.0)
+    plain, of_both = experience.model(kinds), experience.model(kinds, {"a", "b"}, Hope())
     assert of_both is not plain
-    assert experience.model(kinds, {"a", "b"}, 1.0) is of_both
-    assert experience.model(kinds, {"a", "b"}, 0.5) is not of_both
+    assert experience.model(kinds, {"a", "b"}, Hope()) is of_both
+    assert experience.model(kinds, {"a", "b"}, Hope(0.5)) is not of_both
 
 
 def test_a_task_that_is_slow_by_nature_keeps_what_it_knows():
@@ -167,7 +169,7 @@ def test_a_task_that_is_slow_by_nature_keeps_what_it_knows():
         pool.add("own", [Donor(100 * cost(found.choices), found)])
         experience.add("own", Tried(100 * cost(found.choices), found))
     optimum = 256 * 64 * 1e-6
-    proposed = [cost(made.choices) for made in ask(pool, experience, own, relatives={"own", "a"})]
+    proposed = [cost(made.choices) for made in ask(pool, experience, own, relatives={"own", "a"}, hope=Hope())]
 
     assert min(proposed) == pytest.approx(optimum)
     assert np.median(proposed) <= 2 * optimum
