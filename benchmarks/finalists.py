@@ -3,8 +3,8 @@
 
 ``python -m benchmarks.finalists resnet18.json --out benchmarks/results/finalists.json``
 
-Reads logs of `familyseer tune`. Where several candidates of a task were within 5 %, they are timed as at the end of a tuning
-run, and again for three times as long: the latter is what counts, for the first's choice and for the second's.
+Reads logs of `familyseer tune`. Where several candidates of a task were within 5 % (`--rivals`), they are timed as at the end
+of a tuning run, and again for three times as long: the latter is what counts, for the first's choice and for the second's.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from benchmarks.command import exit_status, require_file
 from benchmarks.logs import read_best
 from benchmarks.machine import describe
 from familyseer import auto_scheduler
-from familyseer.meta_schedule.finalists import finalists_of, time_finalists
+from familyseer.errors import InvalidInputError
+from familyseer.ledger import whole_number
+from familyseer.meta_schedule.finalists import RIVALS, finalists_of, time_finalists
 from familyseer.records import MeasureRecord
 
-_MOST = 3
 _JUDGES = 3  # timings like that of the finalists which judge it
 
 
@@ -54,10 +55,10 @@ class Dispute:
     best: float
 
 
-def disputes(log: Path, seed: int) -> tuple[list[Dispute], float]:
+def disputes(log: Path, seed: int, most: int, within: float) -> tuple[list[Dispute], float]:
     """Return the disputes of one log, and the seconds that settling them took."""
-    tasks, ranking = read_best(log, _MOST)
-    rivals = finalists_of(ranking, [info for _, info in tasks.values()], _MOST)
+    tasks, ranking = read_best(log, most)
+    rivals = finalists_of(ranking, [info for _, info in tasks.values()], most, within)
     runner = auto_scheduler.LocalRunner(min_repeat_ms=100)
     with auto_scheduler.ProgramMeasurer(auto_scheduler.LocalBuilder(), runner, verbose=0) as measurer:
         started = time.perf_counter()
@@ -114,10 +115,13 @@ def show(found: Sequence[Dispute], seconds: Mapping[str, float]) -> str:
 def run(options: argparse.Namespace) -> None:
     """Time, show and write."""
     require_file("--out", options.out)
+    whole_number("--most", options.most, at_least=2)
+    if not options.rivals >= 1:
+        raise InvalidInputError(f"`--rivals` must be a number ≥ 1; got {options.rivals}")
     found: list[Dispute] = []
     seconds: dict[str, float] = {}
     for log in options.logs:
-        mine, seconds[log.name] = disputes(log, options.seed)
+        mine, seconds[log.name] = disputes(log, options.seed, options.most, options.rivals)
         found += mine
     print(show(found, seconds))
     raw = {"machine": describe(), "seconds": seconds, "disputes": [asdict(dispute) for dispute in found]}
@@ -135,6 +139,13 @@ def main() -> int:
         "logs", type=Path, nargs="+", help="logs of `familyseer tune`, or of --records, of this machine"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the orders (default 0)")
+    parser.add_argument("--most", type=int, default=3, help="finalists of a task (default 3, as in tuning)")
+    parser.add_argument(
+        "--rivals",
+        type=float,
+        default=RIVALS,
+        help="times the fastest one's latency, at most (default 1.05, as in tuning)",
+    )
     parser.add_argument("--out", type=Path, required=True, help="figures as JSON")
     options = parser.parse_args()
     return exit_status(lambda: run(options))

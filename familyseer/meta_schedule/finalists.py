@@ -17,26 +17,29 @@ from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.records import FINALIST, MeasureRecord, Ranking
 from familyseer.task import Task, TaskKey
 
-__all__ = ["finalists_of", "time_finalists"]
+__all__ = ["RIVALS", "finalists_of", "time_finalists"]
 
 logger = logging.getLogger(__name__)
 
-_RIVALS = 1.05  # how much slower than the fastest a candidate may have been to be timed again
+RIVALS = 1.05
+"""How many times the latency of the fastest a candidate may have had to be timed again."""
 _PASSES = 3
 
 
-def finalists_of(ranking: Ranking, tasks: Sequence[Task], most: int) -> dict[TaskKey, list[MeasureRecord]]:
+def finalists_of(
+    ranking: Ranking, tasks: Sequence[Task], most: int, rivals: float = RIVALS
+) -> dict[TaskKey, list[MeasureRecord]]:
     """Return, of each task whose best record is in dispute, those that may be it.
 
-    They are up to `most` records that are at most 5 % slower than the fastest. Nothing is in dispute where there is only
+    They are up to `most` records with at most `rivals` times the latency of the fastest. Nothing is in dispute where there is only
     one, or where all have been timed together before.
     """
     found = {}
     for task in tasks:
         ranked = ranking.ranked(task.key)[:most]
-        rivals = [record for record in ranked if record.cost <= _RIVALS * ranked[0].cost]
-        if len(rivals) > 1 and any(record.is_trial for record in rivals):
-            found[task.key] = rivals
+        disputed = [record for record in ranked if record.cost <= rivals * ranked[0].cost]
+        if len(disputed) > 1 and any(record.is_trial for record in disputed):
+            found[task.key] = disputed
     return found
 
 
