@@ -181,3 +181,10 @@ def test_who_is_a_finalist(costs, finalists):
     task = tasks()[0].task
     ranking = Ranking(3).extend(record(cost, task=task.key) for cost in costs)
     assert [found.cost for found in finalists_of(ranking, [task], 3).get(task.key, [])] == finalists
+
+
+def test_rivals_can_be_further_apart():
+    """Where timings differ by much."""
+    task = tasks()[0].task
+    ranking = Ranking(3).extend(record(cost, task=task.key) for cost in (1.0, 1.5, 1.6))
+    assert [found.cost for found in finalists_of(ranking, [task], 3, 1.5)[task.key]] == [1.0, 1.5]
