@@ -24,7 +24,7 @@ __all__ = ["FamilySketchPolicy"]
 
 _SEARCH = {"evolutionary_search_population": 128, "evolutionary_search_num_iters": 1}
 _OURS = {"vector_share": 0.125, "relative_weight": 1.0}
-_PATIENCE = 0  # trials before a task follows relatives: with the other engine's 24, three convolutions ended up to 1.5 times slower
+_HOPE_AFTER = 0  # trials before a task follows relatives: with the other engine's 24, three convolutions ended up to 1.5 times slower
 _STARTS = 16  # tile sizes that a round starts from
 
 
@@ -75,7 +75,7 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
         self._journal = journal or Journal(None)
         self._model, self._verbose, self._params = program_cost_model, verbose, {**_OURS, **_SEARCH, **_checked(params)}
         self._vector_share, weight = (share(name, self._params.pop(name)) for name in _OURS)
-        self._hope = Hope(weight, _PATIENCE)
+        self._hope = Hope(weight, _HOPE_AFTER)
         self._seed, self._callbacks, self._measured = seed, list(init_search_callbacks or ()), list(measured)
         self._used = False
         with TemporaryDirectory(prefix="familyseer-") as folder:

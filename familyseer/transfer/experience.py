@@ -218,7 +218,7 @@ class Experience:
         seen = self._seen.get(kinds, [])
         if len(seen) < _LEAST:
             return None
-        hopes = _hopes(seen, relatives, hope) if relatives and hope and hope.weight else {}
+        hopes = _hopes(seen, relatives, hope) if relatives and hope else {}
         key = kinds, frozenset(relatives) if hopes else frozenset()  # one model for all that hope for nothing
         known = self._models.get(key)
         if known is None or known[:2] != (len(seen), hopes):
