@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +18,44 @@ import psutil
 __all__ = ["command", "commit", "describe", "machine_of", "today", "with_contributor"]
 
 _COMPARED = ("cpu", "cores", "python", "versions")
+_STAND_INS = {"xgboost": "xgboost-cpu"}  # distributions of the same code
 
 
 def describe() -> dict[str, Any]:
-    """Return CPU, versions, commit and command; nothing that names the machine."""
+    """Return CPU, GPU if there is one, versions, commit and command; nothing that names the machine."""
     import tvm
 
     return {
         "cpu": str(tvm.target.codegen.llvm_get_system_cpu()),
         "cores": psutil.cpu_count(logical=False),
+        **_gpu(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("apache-tvm", "apache-tvm-ffi", "xgboost", "numpy")},
+        "versions": {name: _version(name) for name in ("apache-tvm", "apache-tvm-ffi", "xgboost", "numpy")},
         "commit": commit(),
         "command": command(),
     }
 
 
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return version(_STAND_INS[name])
+
+
+def _gpu() -> dict[str, str]:
+    """Return the model of the first GPU, if there is one, asked without loading its driver into this process."""
+    if shutil.which("nvidia-smi") is None:
+        return {}
+    asked = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    names = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.splitlines()
+    return {"gpu": names[0].strip()} if names else {}
+
+
 def machine_of(described: Mapping[str, Any]) -> dict[str, Any]:
     """Return, of what `describe` returned, that which must be equal for measurements to be compared."""
-    return {name: described.get(name) for name in _COMPARED}
+    compared = (*_COMPARED, "gpu") if "gpu" in described else _COMPARED
+    return {name: described.get(name) for name in compared}
 
 
 def with_contributor(document: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str, Any]:

@@ -153,7 +153,8 @@ def build_candidate(mod: str, target: str, path: str, link: bytes | None) -> str
     from tvm.s_tir.transform import RemoveWeightLayoutRewriteBlock
 
     stripped = RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(tvm.ir.load_json(mod))
-    module = tvm.tirx.build(stripped, _target(target))
+    with _target(target) as chosen:  # NVRTC is told the scope's architecture, else that of a GPU on this machine
+        module = tvm.tirx.build(stripped, chosen)
     module.export_library(path, fcompile=_linker(path, link), workspace_dir=_workspace(os.path.dirname(path)))
     return path
 

@@ -23,6 +23,7 @@ from familyseer.meta_schedule.builder import LocalBuilder, build_candidate, link
 from familyseer.meta_schedule.failures import first_lines
 from familyseer.meta_schedule.measurer import ProgramMeasurer
 from familyseer.meta_schedule.runner import LocalRunner, concurrent_builds, visible_devices
+from familyseer.meta_schedule.target import resolve_target
 from familyseer.meta_schedule.timing import EvaluatorSettings, Rivals, repeat_costs, time_among
 from tests.meta_schedule.measuring import (
     ABORT,
@@ -480,9 +481,20 @@ class TestTargets:
             pytest.skip("needs nvcc and a CUDA device")
         mod = tvm.ir.load_json(cuda_kernel())
         with measurer() as subject:
-            (result,) = subject.measure([request(mod, CUDA)])
+            (result,) = subject.measure([request(mod, resolve_target("cuda"))])
 
         assert result.error_no == OK
+
+    @pytest.mark.gpu
+    def test_builds_for_the_target_and_not_for_the_gpu_at_hand(self):
+        """A kernel for Blackwell is built anywhere, and does not run on another GPU."""
+        if shutil.which("nvcc") is None or not tvm.cuda().exist or tvm.cuda().compute_version.startswith("10"):
+            pytest.skip("needs nvcc and a CUDA device that is no Blackwell")
+        target = resolve_target({"kind": "cuda", "arch": "sm_100"})
+        with measurer() as subject:
+            (result,) = subject.measure([request(tvm.ir.load_json(cuda_kernel()), target)])
+
+        assert result.error_no == MeasureErrorNo.RUNTIME_DEVICE
 
 
 def cuda_kernel() -> str:
