@@ -33,6 +33,12 @@ logger = logging.getLogger(__name__)
 
 _START_SECONDS = 180.0  # importing tvm takes 2 s of CPU on a free machine
 _MAX_STARTS = 3
+_ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    # Where PyTorch is installed, `import tvm` would have it look for a GPU, and after that no forked process can use one.
+    "TVM_FFI_DISABLE_TORCH_C_DLPACK": "1",
+}
 # The parent's sys.path comes along because a script may have extended it.
 _BOOTSTRAP = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]);"
@@ -171,7 +177,7 @@ class Template:
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
-                env=dict(os.environ, OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1"),
+                env=os.environ | _ENVIRONMENT,
                 start_new_session=True,
             )
         ours.settimeout(_START_SECONDS)

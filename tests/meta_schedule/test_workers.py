@@ -53,6 +53,33 @@ def spawn_child():
     return subprocess.Popen(["sleep", "600"]).pid
 
 
+def modules_like(prefix):
+    """Return the names of loaded modules that begin with `prefix`."""
+    return [name for name in sys.modules if name.startswith(prefix)]
+
+
+_TORCH = """
+import pathlib
+
+class Tensor:
+    __dlpack_c_exchange_api__ = None
+
+class cuda:
+    class Stream:
+        pass
+
+    @staticmethod
+    def is_available():
+        pathlib.Path(__file__).with_name("asked").touch()
+        return False
+
+def __getattr__(name):  # data types
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return object()
+"""
+
+
 class TestWorker:
     """One forked process."""
 
@@ -222,6 +249,20 @@ class TestTemplate:
 
         assert time.monotonic() - started < 2.0
         assert all_gone([template.pid])
+
+    def test_leaves_the_gpu_to_its_workers(self, tmp_path, monkeypatch):
+        """PyTorch is not asked for a GPU in the template: CUDA does not work in a process forked after that."""
+        package = tmp_path / "torch"
+        package.mkdir()
+        (package / "version.py").touch()
+        (package / "__init__.py").write_text(_TORCH)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        template = Template()
+        imported = template.fork({}).ask(Call(modules_like, ("torch",)), timeout=60).value
+        template.close()
+
+        assert "torch" in imported
+        assert not (package / "asked").exists()
 
     def test_nothing_survives_a_killed_caller(self, tmp_path):
         """When the caller is killed with SIGKILL its template and workers, hanging ones too, end by themselves."""
