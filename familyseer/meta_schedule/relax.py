@@ -179,7 +179,7 @@ def default_schedule(mod: IRModule, target: Target) -> IRModule:
     gpu = dlight.gpu
     rules = (gpu.Matmul(), gpu.GEMV(), gpu.Reduction(), gpu.GeneralReduction(), gpu.Fallback())
     with target:
-        return dlight.ApplyDefaultSchedule(*rules)(mod)
+        return dlight.ApplyDefaultSchedule(*rules)(mod.clone())  # it writes into what it is given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -154,7 +154,7 @@ def time_module(
         flush = "cache_flush_cpu_non_first_arg" if settings.flush_cache else ""
 
         def timed(number: int, repeat: int, min_repeat_ms: float) -> list[float]:
-            chosen = evaluator(number, repeat, min_repeat_ms=min_repeat_ms, f_preproc=flush)
+            chosen = evaluator(number, repeat, min_repeat_ms=ceil(min_repeat_ms), f_preproc=flush)
             return [float(cost) for cost in chosen(*args).results]
 
         if limit < inf:

@@ -373,6 +373,16 @@ class TestSchedule:
         assert seconds[1.3] < 0.5 < 1 <= seconds[float("inf")]
 
 
+    @pytest.mark.parametrize(("best", "repeats"), [(1e-9, 1), (float("inf"), 2)])
+    def test_tvms_evaluator_is_told_whole_milliseconds(self, best, repeats):
+        """It takes nothing else; GPUs, other devices and flushed caches are timed by it, in full and briefly."""
+        module = tvm.compile(matmul(8), target=TARGET).mod
+        arguments = [tvm.runtime.tensor(np.ones((8, 8), "float32")) for _ in request(matmul(8)).args_info]
+        settings = EvaluatorSettings(number=1, repeat=2, min_repeat_ms=20.5, flush_cache=True, patience=2)
+
+        assert len(timing.time_module(module, tvm.cpu(), arguments, settings, best)) == repeats
+
+
 def slow_build(output, objects, **options):
     """Take half a second more than need be."""
     from tvm.support import cc

@@ -249,10 +249,13 @@ def test_a_wrong_schedule_is_found_out(repeated, tmp_path):
 
 
 def test_on_a_gpu_what_has_no_schedule_is_bound_to_threads(repeated):
-    """The default schedule binds every kernel to threads for a GPU and changes nothing for a CPU."""
+    """The default schedule binds a copy of every kernel to threads for a GPU and changes nothing for a CPU."""
     gpu = tvm.target.Target({"kind": "cuda", "arch": "sm_80", "max_threads_per_block": 1024, "thread_warp_size": 32})
     task = extract(*repeated, TARGET).tasks[0]
 
+    untouched = task.mod.script()
+
     assert "threadIdx.x" in default_schedule(task.mod, gpu).script()
+    assert task.mod.script() == untouched
     assert default_schedule(task.mod, TARGET) is task.mod
     assert load_database("missing.json", TARGET)[1].loaded == 0
