@@ -372,7 +372,6 @@ class TestSchedule:
                 assert len(result.costs) == (1 if patience == 1.3 else 5)
         assert seconds[1.3] < 0.5 < 1 <= seconds[float("inf")]
 
-
     @pytest.mark.parametrize(("best", "repeats"), [(1e-9, 1), (float("inf"), 2)])
     def test_tvms_evaluator_is_told_whole_milliseconds(self, best, repeats):
         """It takes nothing else; GPUs, other devices and flushed caches are timed by it, in full and briefly."""
