@@ -104,6 +104,10 @@ class LocalBuilder:
         """Return the request that builds `mod` (`tvm.ir.save_json`) for `target` (JSON) into the file `path`."""
         return Call(build_candidate, (mod, target, path, self._link))
 
+    def probe(self, target: str, path: str) -> Call:
+        """Return the request that builds the simplest kernel for `target` (JSON) into the file `path`."""
+        return Call(build_probe, (target, path, self._link))
+
 
 def _pickled_link(build_func: str | Callable[..., Any]) -> bytes | None:
     if build_func == "default":
@@ -157,6 +161,20 @@ def build_candidate(mod: str, target: str, path: str, link: bytes | None) -> str
         module = tvm.tirx.build(stripped, chosen)
     module.export_library(path, fcompile=_linker(path, link), workspace_dir=_workspace(os.path.dirname(path)))
     return path
+
+
+def build_probe(target: str, path: str, link: bytes | None) -> str:
+    """Compile an addition to the file `path`, which fails only where everything would; this runs in a worker process."""
+    import tvm
+    from tvm import te
+    from tvm.s_tir import Schedule
+
+    given = te.placeholder((32,), name="given")
+    added = te.compute((32,), lambda i: given[i] + 1.0, name="added")
+    schedule = Schedule(te.create_prim_func([given, added]).with_attr("global_symbol", "main"))
+    if "gpu" in _target(target).keys:
+        schedule.bind(*schedule.get_loops("added"), "threadIdx.x")
+    return build_candidate(tvm.ir.save_json(schedule.mod), target, path, link)
 
 
 @functools.lru_cache(maxsize=8)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from familyseer.errors import InvalidInputError
+from familyseer.errors import EnvironmentFailure, InvalidInputError
 from familyseer.measure import MeasureErrorNo, MeasureResult
 from familyseer.meta_schedule.builder import ArtefactFolder, LocalBuilder
 from familyseer.meta_schedule.pool import Ending, Outcome, WorkerPool, next_outcomes
@@ -139,7 +139,7 @@ class ProgramMeasurer:
         Raises
         ------
         EnvironmentFailure
-            No worker can be started, no device works, or the RPC tracker is gone. What was measured until then has
+            No worker can be started, nothing can be built, no device works, or the RPC tracker is gone. What was measured until then has
             been given to `on_result`.
         """
         if not requests:
@@ -158,6 +158,8 @@ class ProgramMeasurer:
             self.seconds = PhaseSeconds(build=batch.build_wall, run=batch.run_wall)
         results = [batch.results[i] for i in range(len(requests))]
         self._report(requests, results)
+        if not batch.built:
+            self._check_builder(target)
         if batch.timed and all(not batch.results[i].costs for i in batch.timed):
             self.runner.check()
         return results
@@ -184,6 +186,19 @@ class ProgramMeasurer:
                     rivals = None if request.best is None else Rivals(request.task_key, request.best)
                     call = self.runner.call(batch.paths[index], request.args_info, batch.target, rivals)
                     run.submit(index, call)
+
+    def _check_builder(self, target: str) -> None:
+        """Raise EnvironmentFailure when nothing can be built at all."""
+        pool, _ = self._pools_for(target)
+        path = self._folder.next_path(self.builder, target)
+        pool.timeout = self.builder.timeout
+        pool.submit(0, self.builder.probe(target, path))
+        outcomes = []
+        while pool.unfinished:
+            outcomes += [outcome for _, _, outcome in next_outcomes((pool,), (None,))]
+        ArtefactFolder.delete(path)
+        if outcomes[0].ending is not Ending.DONE:
+            raise EnvironmentFailure(f"nothing can be built for {target}, not even an addition: {outcomes[0].text}")
 
     def _pools_for(self, target: str) -> tuple[WorkerPool, WorkerPool]:
         if target not in self._pools:

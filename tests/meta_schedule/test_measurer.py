@@ -36,6 +36,7 @@ from tests.meta_schedule.measuring import (
     matmul,
     misbehave,
     raising,
+    raising_second,
     request,
     requests,
     sleepy_end,
@@ -166,11 +167,24 @@ class TestFailures:
 
     def test_build_exception(self):
         """An exception in the build is told in its first lines, without the C++ frames."""
-        with measurer(build_func=raising) as subject:
-            (result,) = subject.measure(requests(1))
+        with measurer(build_func=raising_second) as subject:
+            good, bad = subject.measure(requests(2))
 
-        assert result.error_no == MeasureErrorNo.COMPILE_HOST
-        assert result.error_msg == "RuntimeError: no linker today\nreally"
+        assert (good.error_no, bad.error_no) == (OK, MeasureErrorNo.COMPILE_HOST)
+        assert bad.error_msg == "RuntimeError: no linker today\nreally"
+
+    def test_nothing_can_be_built(self):
+        """Where not even an addition can be built candidates are not to blame; their results are told all the same."""
+        told = []
+        with (
+            measurer(build_func=raising) as subject,
+            pytest.raises(
+                EnvironmentFailure, match=r"nothing can be built for .*, not even an addition: .*no linker today"
+            ),
+        ):
+            subject.measure(requests(2), lambda _, result: told.append(result.error_no))
+
+        assert told == [MeasureErrorNo.COMPILE_HOST] * 2
 
     def test_wrong_arguments(self):
         """A kernel that refuses its arguments is a run-time failure with the kernel's own words."""
