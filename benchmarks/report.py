@@ -45,7 +45,7 @@ Curves = dict[str, list[list[Point]]]
 
 
 # Of a run's settings, those that must be equal for latencies and seconds of two files to stand in one table.
-_SETTINGS = ("target", "size", "only", "threads", "per_round", "min_repeat_ms", "final_timing")
+_SETTINGS = ("target", "size", "only", "threads", "per_round", "min_repeat_ms", "finalists", "final_timing")
 
 _SLACK_NAMES = tuple(f"+{slack:.0%}" for slack in SLACKS)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import fsum
 from pathlib import Path
@@ -164,19 +164,30 @@ def simulate(policy: str, seed: int, work: Work, oracle: Oracle) -> Run:
         measurers.append(SimulatedMeasurer(oracle, options.measure_callbacks, seed))
         return measurers[-1]
 
-    best: list[float | None] = [None] * len(work.tasks)
-    made = Run(policy=policy, seed=seed, trials=[], seconds=[], best=[])
+    watch = _Watch(Run(policy=policy, seed=seed, trials=[], seconds=[], best=[]), measurers, len(work.tasks))
+    contestants.ours(policy).tune(work, watch, make_measurer=make_measurer)
+    return watch.made
 
-    def report(task: int, phases: Mapping[str, float], costs: Sequence[float | None], trace_of: Any) -> None:
-        known = [cost for cost in [best[task], *costs] if cost is not None]
-        best[task] = min(known, default=None)
-        made.trials.append(len(costs) + (made.trials[-1] if made.trials else 0))
+
+class _Watch:
+    """Takes down what is reported of a run."""
+
+    def __init__(self, made: Run, measurers: Sequence[SimulatedMeasurer], tasks: int) -> None:
+        self.made, self._measurers = made, measurers
+        self._best: list[float | None] = [None] * tasks
+
+    def __call__(
+        self, task: int, phases: Mapping[str, float], costs: Sequence[float | None], trace_of: Callable[[int], str]
+    ) -> None:
+        known = [cost for cost in [self._best[task], *costs] if cost is not None]
+        self._best[task] = min(known, default=None)
+        self.made.trials.append(len(costs) + (self.made.trials[-1] if self.made.trials else 0))
         searched = sum(phases[phase] for phase in ("search", "train", "families"))
-        made.seconds.append(searched + measurers[-1].elapsed)
-        made.best.append(list(best))
+        self.made.seconds.append(searched + self._measurers[-1].elapsed)
+        self.made.best.append(list(self._best))
 
-    contestants.ours(policy).tune(work, report, make_measurer=make_measurer)
-    return made
+    def choose(self, task: int, phases: Mapping[str, float], trace: str) -> None:
+        raise NotImplementedError("there is nothing to choose from where every timing of a candidate is the same")
 
 
 def show(runs: Sequence[Run], weights: Sequence[float]) -> str:
@@ -224,7 +235,7 @@ def run(options: argparse.Namespace) -> None:
     for seed in range(options.seeds):
         for policy in options.policies:
             trials = contestants.trials_of(policy, options.trials)
-            job = Job(network="simulated", trials=trials, per_round=options.per_round, seed=seed)
+            job = Job(network="simulated", trials=trials, per_round=options.per_round, finalists=0, seed=seed)
             runs.append(simulate(policy, seed, Work(job=job, tasks=tasks, weights=weights), oracle))
             print(f"seed {seed}: {policy}", file=sys.stderr, flush=True)
     print(show(runs, weights))

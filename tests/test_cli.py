@@ -421,6 +421,23 @@ def test_tuning_for_a_gpu_without_one(capsys, tmp_path):
     assert text.startswith("familyseer: no CUDA device 0 is visible")
 
 
+@pytest.mark.gpu
+def test_a_gpu_tunes_and_computes_the_same(capsys, tmp_path):
+    """All candidates but a few run there, what they gave serves the network, and that computes what it did untuned."""
+    import tvm
+
+    if not tvm.runtime.device("cuda").exist:
+        pytest.skip("needs a CUDA device")
+    log = str(tmp_path / "log.json")
+    families = ["--policy", "sketch.xgb.family_op", "--target", "cuda"]
+    assert main(["tune", *TINY, *QUICK, *families, "--trials", "36", "--log", log]) == 0
+
+    assert "computes the same as the untuned one" in capsys.readouterr().out
+    records = [record for record in RecordLog(log).read().records if record.is_trial]
+    assert len(records) == 36
+    assert sum(record.valid for record in records) >= 30
+
+
 # ---- interrupts
 
 

@@ -154,6 +154,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--per-round", type=int, default=16, help="candidates of a round (default 16; TVM's is 64)")
     parser.add_argument("--min-repeat-ms", type=int, default=100, help="shortest timing while tuning (default 100)")
+    parser.add_argument(
+        "--finalists", type=int, default=3,
+        help="candidates per task that all but stock time again at the end, as familyseer tune does (default 3; 0: none)",
+    )  # fmt: skip
     parser.add_argument("--only", default="", help="tune only tasks whose name contains this")
     parser.add_argument("--logs", type=Path, help="keep there what contestants print")
     parser.add_argument("--records", type=Path, help="keep there the tuning logs of our policies")
@@ -172,14 +176,15 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     settings = {
         name: getattr(options, name)
-        for name in ("size", "target", "baselines", "trials", "per_round", "min_repeat_ms", "only")
+        for name in ("size", "target", "baselines", "trials", "per_round", "min_repeat_ms", "finalists", "only")
     } | {"threads": os.environ["TVM_NUM_THREADS"], "final_timing": final_timing()}
     settings |= {"store": _digest(options.store)} if options.store else {}
     found = document.resume(options.out, describe(), settings)
     jobs = [
         Job(
             network=network, batch=batch, size=options.size, target=options.target, trials=options.trials,
-            per_round=options.per_round, min_repeat_ms=options.min_repeat_ms, seed=seed, only=options.only,
+            per_round=options.per_round, min_repeat_ms=options.min_repeat_ms,
+            finalists=options.finalists, seed=seed, only=options.only,
             records=str(options.records or ""), store=str(options.store or ""),
         )
         for network in options.network
@@ -236,6 +241,8 @@ def _check(options: argparse.Namespace) -> None:
     for name in ("seeds", "trials", "per_round", "min_repeat_ms"):
         if getattr(options, name) < 1:
             raise InvalidInputError(f"`--{name.replace('_', '-')}` must be at least 1; got {getattr(options, name)}")
+    if options.finalists < 0:
+        raise InvalidInputError(f"`--finalists` must be at least 0; got {options.finalists}")
     if min(options.batch) < 1:
         raise InvalidInputError(f"`--batch` must be at least 1; got {min(options.batch)}")
     require_file("--out", options.out)

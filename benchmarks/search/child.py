@@ -42,17 +42,25 @@ class Reporter:
         self, task: int, phases: Mapping[str, float], costs: Sequence[float | None], trace_of: Callable[[int], str]
     ) -> None:
         """Tell of a round and wait."""
-        stopped = self._clock()
-        total = stopped - self._started
-        seconds: dict[str, float] = {phase: phases.get(phase, 0.0) for phase in PHASES}
-        seconds["other"] = total - sum(seconds.values())
         valid = [(cost, i) for i, cost in enumerate(costs) if cost is not None]
         best, position = min(valid, default=(float("inf"), -1))
         better = best < self._best.get(task, float("inf"))
         if better:
             self._best[task] = best
-        schedule = trace_of(position) if better else None
-        self._send(Round(task=task, seconds=seconds, latencies=list(costs), schedule=schedule))
+        self._tell(task, phases, list(costs), trace_of(position) if better else None)
+
+    def choose(self, task: int, phases: Mapping[str, float], trace: str) -> None:
+        """Tell of a round without trials and wait."""
+        self._tell(task, phases, [], trace)
+
+    def _tell(
+        self, task: int, phases: Mapping[str, float], latencies: Sequence[float | None], schedule: str | None
+    ) -> None:
+        stopped = self._clock()
+        total = stopped - self._started
+        seconds: dict[str, float] = {phase: phases.get(phase, 0.0) for phase in PHASES}
+        seconds["other"] = total - sum(seconds.values())
+        self._send(Round(task=task, seconds=seconds, latencies=latencies, schedule=schedule))
         self._wait()
         self._started += self._clock() - stopped
 

@@ -207,15 +207,8 @@ class Diffusion:
 
         with measurer_for(work) as measurer:
             loop = Loop(work, policies, ledger, measurer, watch)
-            for cluster in clusters:
-                for _ in range(min(len(cluster.members), _MAX_PRIOR_ROUNDS)):
-                    if loop.states[cluster.prior].alive and not loop.round(cluster.prior, job.per_round):
-                        return
-            index = loop.steepest()
-            while index is not None:
-                if not loop.round(index, job.per_round if is_prior[index] else max(1, job.per_round // 2)):
-                    return
-                index = loop.steepest()
+            _rounds(loop, clusters, is_prior, job.per_round)
+            loop.choose(report)
 
     def _clusters(self, work: Work, described: Sequence[Task]) -> list[_Cluster]:
         names = [
@@ -223,3 +216,16 @@ class Diffusion:
             for task, info in zip(work.tasks, described, strict=True)
         ]
         return clusters_of(names, [info.shape for info in described])
+
+
+def _rounds(loop: Loop, clusters: Sequence[_Cluster], is_prior: Sequence[bool], per_round: int) -> None:
+    """Tune the priors first, then whichever task promises most."""
+    for cluster in clusters:
+        for _ in range(min(len(cluster.members), _MAX_PRIOR_ROUNDS)):
+            if loop.states[cluster.prior].alive and not loop.round(cluster.prior, per_round):
+                return
+    index = loop.steepest()
+    while index is not None:
+        if not loop.round(index, per_round if is_prior[index] else max(1, per_round // 2)):
+            return
+        index = loop.steepest()

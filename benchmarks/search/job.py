@@ -63,6 +63,8 @@ class Job:
         Candidates of one round.
     min_repeat_ms
         Duration of one timing, at least.
+    finalists
+        Candidates per task that tuners which do such a thing time again at the end, see `TuningOptions`.
     seed
         Of everything random.
     only
@@ -80,6 +82,7 @@ class Job:
     trials: int
     per_round: int = 16
     min_repeat_ms: int = 100
+    finalists: int = 3
     seed: int = 0
     only: str = ""
     records: str = ""
@@ -157,6 +160,9 @@ class Report(Protocol):
         self, task: int, phases: Mapping[str, float], costs: Sequence[float | None], trace_of: Callable[[int], str]
     ) -> None:
         """Tell of a round: its task, the seconds of `PHASES` so far, latencies, and the trace of candidate i."""
+
+    def choose(self, task: int, phases: Mapping[str, float], trace: str) -> None:
+        """Tell that no trial but timing finalists again has made this the task's best."""
 
 
 class Contestant(Protocol):

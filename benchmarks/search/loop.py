@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import cycle, islice
 from typing import Any
@@ -14,12 +14,14 @@ from tvm.s_tir import Schedule
 from benchmarks.search.job import PHASES, Report, Work
 from familyseer.ledger import Ledger
 from familyseer.measure import MeasureResult
+from familyseer.meta_schedule.finalists import finalists_of, time_finalists
+from familyseer.meta_schedule.measure_record import record_of
 from familyseer.meta_schedule.search_policy import SearchPolicy, SketchPolicy
 from familyseer.meta_schedule.search_task import SearchTask
 from familyseer.meta_schedule.seeds import SeedSource
 from familyseer.meta_schedule.space import ScheduleSpace
 from familyseer.meta_schedule.traces import trace_json
-from familyseer.records import canonical_json
+from familyseer.records import Ranking, canonical_json
 from familyseer.schedulers import GradientScheduler
 from familyseer.schedulers.base import ROUNDS_BEFORE_RETIREMENT, TaskState, similarity_label, weighted_sum
 from familyseer.task import Task
@@ -102,16 +104,18 @@ class Loop:
     measurer
         A `ProgramMeasurer`, or what can stand for one.
     report
-        Told of every round.
+        Called after every round, as a `Report` is.
     """
 
     def __init__(
-        self, work: Work, policies: Sequence[SearchPolicy], ledger: Ledger, measurer: Any, report: Report
+        self, work: Work, policies: Sequence[SearchPolicy], ledger: Ledger, measurer: Any, report: Callable[..., None]
     ) -> None:
+        self._work = work
         self.described = described_tasks(work)
         self.states = [TaskState(key=t.key, flops=t.flops, similarity=similarity_label(t)) for t in self.described]
         self.left = work.job.trials
         self._policies, self._ledger, self._measurer, self._report = policies, ledger, measurer, report
+        self._ranking = Ranking(max(work.job.finalists, 1))
         self._gradient = GradientScheduler(
             weighted_sum([task.weight for task in self.described]), rng=np.random.default_rng(work.job.seed)
         )
@@ -133,6 +137,18 @@ class Loop:
         self.states[index] = replace(state, alive=not hopeless)
         self._gradient.observe(self.states, index)
         self.left -= len(results)
+        for given, result in zip(inputs, results, strict=True):
+            self._ranking.add(record_of(self._policies[index], given, result))
         costs = [latency(result) for result in results]
         self._report(index, phase_seconds(self._ledger), costs, lambda i: inputs[i].state.trace)
         return self.left > 0 and any(state.alive for state in self.states)
+
+    def choose(self, report: Report) -> None:
+        """Time the finalists of all tasks again, as our own scheduler does, and tell what that chose."""
+        finalists = finalists_of(self._ranking, self.described, self._work.job.finalists)
+        tasks = {info.key: (task, info) for task, info in zip(self._work.tasks, self.described, strict=True)}
+        with self._ledger.phase("run"):
+            timed = time_finalists(tasks, finalists, self._measurer, seed=self._work.job.seed) if finalists else {}
+        for index, task in enumerate(self.described):
+            if timed.get(task.key):
+                report.choose(index, phase_seconds(self._ledger), timed[task.key][0].trace)

@@ -22,7 +22,8 @@ from familyseer.cost_model.booster import BoosterModel
 from familyseer.errors import InvalidInputError
 from familyseer.families.keys import PolicyName, partition_tasks
 from familyseer.meta_schedule.transfer import OwnSeeds
-from familyseer.task import Task
+from familyseer.records import FINALIST
+from familyseer.task import Task, TaskKey
 
 __all__ = ["FLAGS", "Ours", "measurer_for"]
 
@@ -100,6 +101,7 @@ class Ours:
             scheduler.make_measurer = make_measurer
             options, params = _settings(work, reporter, self.policy, self.flags)
             scheduler.tune(options, search_policy=self.policy, search_policy_params=params)
+            reporter.choose(scheduler)
 
 
 def _copied(store: str, folder: str) -> str:
@@ -130,7 +132,7 @@ def _settings(work: Work, reporter: _Reporter, policy: str, flags: frozenset[str
         job.trials,
         num_measures_per_round=job.per_round,
         verbose=0,
-        finalists=0,  # the benchmark times those of all contestants together
+        finalists=job.finalists,
         runner=_runner(work, **({"patience": float("inf")} if "full_timing" in flags else {})),
         measure_callbacks=[reporter, *(() if flags else _record_to(job, policy))],
     )
@@ -185,13 +187,17 @@ class _AblatedScheduler(auto_scheduler.TaskScheduler):
 
 
 class _Reporter(auto_scheduler.TaskSchedulerCallback, auto_scheduler.MeasureCallback):
-    """Gathers the measurements of a round, and reports when the round is over."""
+    """Gathers the measurements of a round and reports when the round is over; of finalists, the best of each task."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
         self._measured: list[tuple[float | None, str]] = []
+        self._chosen: dict[TaskKey, str] = {}
 
     def __call__(self, policy: Any, inputs: Sequence[Any], results: Sequence[Any]) -> None:
+        if policy.name == FINALIST:
+            self._chosen.setdefault(policy.described.key, inputs[0].state.trace)  # the best is told first
+            return
         for given, result in zip(inputs, results, strict=True):
             self._measured.append((latency(result), given.state.trace))
 
@@ -200,6 +206,12 @@ class _Reporter(auto_scheduler.TaskSchedulerCallback, auto_scheduler.MeasureCall
         if measured:
             costs = [cost for cost, _ in measured]
             self._report(task_id, phase_seconds(task_scheduler.ledger), costs, lambda i: measured[i][1])
+
+    def choose(self, task_scheduler: Any) -> None:
+        """Report what timing finalists again has made the best."""
+        for index, task in enumerate(task_scheduler.described):
+            if task.key in self._chosen:
+                self._report.choose(index, phase_seconds(task_scheduler.ledger), self._chosen[task.key])
 
 
 def _record_to(job: Job, policy: str) -> Sequence[auto_scheduler.MeasureCallback]:

@@ -10,6 +10,7 @@ Every measurement is counted once. Search space, evolution and measuring are tho
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from benchmarks.search.job import Report, Work
 from benchmarks.search.loop import Loop, PublishedPolicy, described_tasks
@@ -45,12 +46,17 @@ class Published:
         ]
         with measurer_for(work) as measurer:
             loop = Loop(work, policies, ledger, measurer, report)
-            warming = True
-            index = loop.steepest()
-            while index is not None and loop.round(index, per_round):
-                warming = warming and any(state.needs_warm_up for state in loop.states)
-                siblings = [i for i, name in enumerate(family) if name == family[index] and i != index]
-                sibling = None if warming else loop.steepest(siblings)
-                if sibling is not None and not loop.round(sibling, max(1, int(FORESEE_SHARE * per_round))):
-                    return
-                index = loop.steepest()
+            _rounds(loop, family, per_round)
+            loop.choose(report)
+
+
+def _rounds(loop: Loop, family: Sequence[str], per_round: int) -> None:
+    warming = True
+    index = loop.steepest()
+    while index is not None and loop.round(index, per_round):
+        warming = warming and any(state.needs_warm_up for state in loop.states)
+        siblings = [i for i, name in enumerate(family) if name == family[index] and i != index]
+        sibling = None if warming else loop.steepest(siblings)
+        if sibling is not None and not loop.round(sibling, max(1, int(FORESEE_SHARE * per_round))):
+            return
+        index = loop.steepest()

@@ -35,6 +35,8 @@ from benchmarks.search.stock import phase_seconds
 from familyseer.auto_scheduler import SearchTask
 from familyseer.errors import InvalidInputError
 from familyseer.families.keys import PolicyName
+from familyseer.measure import MeasureResult
+from familyseer.meta_schedule.measurer import PhaseSeconds
 from familyseer.meta_schedule.seeds import SeedSource
 from familyseer.meta_schedule.space import Evolution, ScheduleSpace, module_hash
 from familyseer.meta_schedule.traces import trace_json
@@ -333,12 +335,56 @@ def test_a_job_says_what_it_is():
 
 def test_the_clock_stands_still_while_others_have_the_turn():
     """Waiting takes 100 s here; time that no phase claims is ``other``; a schedule is told only when it is better."""
-    now = iter([0.0, 5.0, 105.0, 109.0, 200.0])
+    now = iter([0.0, 5.0, 105.0, 109.0, 200.0, 203.0, 203.0])
     made = []
     report = Reporter(made.append, lambda: None, clock=lambda: next(now))
     report(0, {"search": 1.0, "build": 2.0, "run": 1.0, "train": 0.5}, [None, 3.0, 2.0], lambda i: f"trace {i}")
     report(0, {"search": 2.0, "build": 4.0, "run": 2.0, "train": 0.5}, [2.5], lambda i: f"trace {i}")
     assert made[0].seconds == {"search": 1.0, "build": 2.0, "run": 1.0, "train": 0.5, "families": 0.0, "other": 0.5}
     assert made[1].seconds == {"search": 2.0, "build": 4.0, "run": 2.0, "train": 0.5, "families": 0.0, "other": 0.5}
-    assert [round_.schedule for round_ in made] == ["trace 2", None]
-    assert made[0].latencies == [None, 3.0, 2.0]
+    report.choose(0, {"search": 2.0, "run": 9.0}, "trace 7")
+    assert [round_.schedule for round_ in made] == ["trace 2", None, "trace 7"]
+    assert [round_.latencies for round_ in made] == [[None, 3.0, 2.0], [2.5], []]
+    assert sum(made[2].seconds.values()) == 12.0
+
+
+class Fickle:
+    """Times the first of its candidates luckily: when it is timed again it takes half as long again."""
+
+    def __init__(self, callbacks=()):
+        self.callbacks, self.seconds, self.seen = callbacks, PhaseSeconds(), {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return
+
+    def measure(self, requests, on_result=lambda i, result: None):
+        """Return 1 s and a hundredth more for each that came before."""
+        results = [MeasureResult(costs=(self.cost(request.mod.script()),), timestamp=1.0) for request in requests]
+        for i, result in enumerate(results):
+            on_result(i, result)
+        return results
+
+    def cost(self, program):
+        """Return the seconds of a program."""
+        again, number = program in self.seen, self.seen.setdefault(program, len(self.seen))
+        return 1.5 if again and number == 0 else 1 + number / 100
+
+
+@pytest.mark.parametrize(("finalists", "expected"), [(3, 1), (0, 0)])
+@pytest.mark.parametrize("name", ["sketch.random", "familyseer_published", "bayesian_code_diffusion"])
+def test_what_finalists_choose_is_held(name, finalists, expected, monkeypatch):
+    """Eight trials, and then a round of none, in which another one than the lucky first becomes the best."""
+    for module in (published, diffusion):
+        monkeypatch.setattr(module, "measurer_for", lambda work: Fickle())
+    ours = {"make_measurer": lambda options: Fickle(options.measure_callbacks)} if name == "sketch.random" else {}
+    made, given = [], work(seed=7)
+    job = replace(given.job, finalists=finalists)
+    contestants.parse(name).tune(replace(given, job=job), Reporter(made.append, lambda: None), **ours)
+    trials, last = [m for m in made if m.latencies], [m for m in made if not m.latencies]
+    assert made == [*trials, *last]
+    assert sum(len(m.latencies) for m in trials) == 8
+    assert len(last) == expected
+    assert all(m.schedule not in {None, *(t.schedule for t in trials)} for m in last)

@@ -76,7 +76,7 @@ def test_our_policies_keep_their_logs(results):
     """What a policy measured can be studied afterwards."""
     (log,) = results.parent.glob("*.log")
     assert log.name == "bert_base-b1-sketch.xgb.family_op-0.log"
-    assert len(RecordLog(log).read().records) == 6
+    assert sum(record.is_trial for record in RecordLog(log).read().records) == 6
 
 
 def test_all_finalists_are_timed_together(results):
@@ -132,7 +132,7 @@ def test_an_interruption_before_the_timing_loses_nothing(monkeypatch, tmp_path, 
     """What was found is on disk by then; the next call only times it, and until then there is nothing to report."""
     out, arguments = (
         tmp_path / "raw.json",
-        ["--seeds", 1, "--trials", 4, "--per-round", 4, "--baselines", "sketch.random"],
+        ["--seeds", 1, "--trials", 4, "--per-round", 4, "--finalists", 0, "--baselines", "sketch.random"],
     )
     with monkeypatch.context() as patch:
         patch.setattr(command, "time_block", Mock(side_effect=KeyboardInterrupt))
@@ -162,6 +162,7 @@ def test_an_interruption_before_the_timing_loses_nothing(monkeypatch, tmp_path, 
         (["--baselines", "sketch.random", "--trials", "3"], "must be at least 16, one round"),
         (["--baselines", "sketch.xgb.family_op:warm_store", "--trials", "16"], "`--store` must be a folder that"),
         (["--baselines", "sketch.random", "--trials", "0"], "`--trials` must be at least 1"),
+        (["--finalists", "-1", "--trials", "16"], "`--finalists` must be at least 0; got -1"),
         (["--baselines", "sketch.random", "--trials", "16", "--only", "nothing"], "must be part of a task's name"),
     ],
 )
