@@ -21,6 +21,7 @@ from familyseer.errors import InvalidInputError, LogError, StoreError
 from familyseer.families.keys import POLICY_NAMES
 from familyseer.meta_schedule.families import map_families
 from familyseer.meta_schedule.search_task import SearchTask
+from familyseer.meta_schedule.workers import Call
 from familyseer.records import FamiliesRecord, RecordLog, trace_digest
 from familyseer.store import Store
 from familyseer.tuner import StopReason
@@ -353,11 +354,12 @@ def refuse_to_link(output, objects, **options):
     raise RuntimeError("the linker is out of order")
 
 
-def test_a_task_whose_every_candidate_fails_is_retired(tmp_path, caplog):
+def test_a_task_whose_every_candidate_fails_is_retired(tmp_path, caplog, monkeypatch):
     """After two rounds without a valid schedule it is given up, and the run ends with the reason and a diagnosis."""
     log = tmp_path / "log.json"
     scheduler = auto_scheduler.TaskScheduler(tasks(), callbacks=[])
     builder = auto_scheduler.LocalBuilder(n_parallel=1, build_func=refuse_to_link)
+    monkeypatch.setattr(builder, "probe", lambda target, path: Call(os.path.basename, (path,)))  # an addition is built
     summary = scheduler.tune(options(64, log, per_round=2, builder=builder), "sketch.xgb.family_op", QUICK)
 
     assert summary.reason is StopReason.ALL_RETIRED
