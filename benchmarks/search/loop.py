@@ -148,7 +148,7 @@ class Loop:
         finalists = finalists_of(self._ranking, self.described, self._work.job.finalists)
         tasks = {info.key: (task, info) for task, info in zip(self._work.tasks, self.described, strict=True)}
         with self._ledger.phase("run"):
-            timed = time_finalists(tasks, finalists, self._measurer, seed=self._work.job.seed) if finalists else {}
+            timed = time_finalists(tasks, finalists, self._measurer, seed=self._work.job.seed)
         for index, task in enumerate(self.described):
             if timed.get(task.key):
                 report.choose(index, phase_seconds(self._ledger), timed[task.key][0].trace)

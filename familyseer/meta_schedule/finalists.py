@@ -31,8 +31,8 @@ def finalists_of(
 ) -> dict[TaskKey, list[MeasureRecord]]:
     """Return, of each task whose best record is in dispute, those that may be it.
 
-    They are up to `most` records with at most `rivals` times the latency of the fastest. Nothing is in dispute where there is only
-    one, or where all have been timed together before.
+    They are up to `most` records with at most `rivals` times the latency of the fastest. Nothing is in dispute where there
+    is only one, or where all have been timed together before.
     """
     found = {}
     for task in tasks:

@@ -139,8 +139,8 @@ class ProgramMeasurer:
         Raises
         ------
         EnvironmentFailure
-            No worker can be started, nothing can be built, no device works, or the RPC tracker is gone. What was measured until then has
-            been given to `on_result`.
+            No worker can be started, nothing can be built, no device works, or the RPC tracker is gone. What was measured
+            until then has been given to `on_result`.
         """
         if not requests:
             self.seconds = PhaseSeconds()
