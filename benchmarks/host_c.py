@@ -23,6 +23,8 @@ from tvm.auto_scheduler.measure import BuildResult, MeasureErrorNo, MeasureInput
 from tvm.rpc import server as rpc_server
 
 TARGET = "c"
+optimization = "-O3"
+"""gcc's level; tests, which need no fast kernels, lower it: at ``-O3`` an unrolled one takes it seconds."""
 _ENTRY = "CodegenC: NOTE: Auto-generated entry function"
 _FOLDER = tempfile.TemporaryDirectory(prefix="familyseer-kernels-")
 
@@ -42,7 +44,7 @@ def link(module: tvm.runtime.Module, output: str) -> None:
     includes = [f"-I{path}" for path in tvm._ffi.libinfo.find_include_path()]
     command = [
         "gcc",
-        "-O3",
+        optimization,
         "-march=native",
         "-ffast-math",
         "-shared",

@@ -20,7 +20,8 @@ collect_ignore_glob = [] if engines.engine() == "ansor" else ["test_*.py"]
 
 @pytest.fixture(scope="session")
 def host():
-    """Compile for this CPU."""
+    """Compile for this CPU, quickly."""
     from benchmarks import host_c
 
+    host_c.optimization = "-O1"
     return host_c

@@ -156,6 +156,8 @@ def test_the_command_tunes_times_and_goes_on(host, tmp_path, monkeypatch, capsys
     """Two small tasks; the same command once more adds nothing to what is there; other settings are refused."""
     monkeypatch.setattr(ansor, "WORKLOADS", [(ansor.matmul_bias, (8, 8, 8)), (ansor.matmul_bias, (16, 8, 8))])
     monkeypatch.setattr(ansor, "_PASSES", 1)
+    stock = ansor.tvms_own.SketchPolicy
+    monkeypatch.setattr(stock, "DEFAULT_PARAMS", {**stock.DEFAULT_PARAMS, **QUICK})
     out, names = tmp_path / "a.json", [ansor.STOCK, "sketch.xgb.family_op:no_transfer"]
 
     def run(seeds: int, trials: int = 4) -> dict:

@@ -49,21 +49,21 @@ def test_the_stock_scheduler_goes_on_with_family_policies(registered, tmp_path, 
     """TVM's loop, familyseer's policies: a run that is taken up again measures what is left of the budget, whatever its log has."""
     log, scheduler = tmp_path / "log.json", tvm.auto_scheduler.TaskScheduler
     with pytest.raises(KeyboardInterrupt):
-        scheduler(products(), [1, 2, 1], callbacks=[_Interrupt(18)]).tune(
-            options(26, log, per_round=6), "sketch.xgb.family_op", dict(QUICK)
+        scheduler(products(), [1, 2, 1], callbacks=[_Interrupt(9)]).tune(
+            options(13, log, per_round=3), "sketch.xgb.family_op", dict(QUICK)
         )
     first = log.read_text().splitlines()
     damage(log, first[0])
     again = scheduler(products(), [1, 2, 1], load_log_file=str(log), callbacks=[])
-    again.tune(options(26, log, per_round=6), "sketch.xgb.family_op", dict(QUICK))
+    again.tune(options(13, log, per_round=3), "sketch.xgb.family_op", dict(QUICK))
 
     records = log.read_text().splitlines()[len(first) + 3 :]
-    assert (len(first), len(records), again.ct) == (18, 8, 26)
-    assert len({line.split('"r"')[0] for line in first + records}) == 26
+    assert (len(first), len(records), again.ct) == (9, 4, 13)
+    assert len({line.split('"r"')[0] for line in first + records}) == 13
     assert "lines left out: 1 for other targets, 2 that are no records of auto_scheduler" in caplog.text
     assert again.load_log_file == str(log)
     ended = [json.loads(line) for line in Path(f"{log}.families").read_text().splitlines()]
-    assert sum({entry["task"]: entry["trials"] for entry in ended if entry["kind"] == "round"}.values()) == 26
+    assert sum({entry["task"]: entry["trials"] for entry in ended if entry["kind"] == "round"}.values()) == 13
     assert all(isinstance(policy, FamilySketchPolicy) for policy in again.search_policies)
     assert again.search_policies[0]._seeds.pool.best()
 

@@ -485,7 +485,7 @@ class TestTargets:
 
     @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
     def test_builds_for_cuda(self, tmp_path):
-        """A kernel for CUDA is compiled with NVCC and linked, GPU or not."""
+        """A kernel for CUDA is built, GPU or not; where CUDA's run-time library is missing, that is its source, linked."""
         path = build_candidate(cuda_kernel(), str(CUDA), str(tmp_path / "kernel.so"), None)
 
         assert os.path.getsize(path) > 1000
