@@ -52,7 +52,7 @@ def results(tmp_path_factory, store):
             "sketch.xgb.family_op:warm_store",
         ]
         folders = ["--records", out.parent, "--store", store]
-        code = run(patch, out, "--seeds", 1, "--trials", 6, "--per-round", 4, *folders, "--baselines", *names)
+        code = run(patch, out, "--seeds", 1, "--trials", 6, "--per-round", 6, *folders, "--baselines", *names)
     assert code == 0
     return out
 
@@ -113,7 +113,7 @@ def test_a_second_call_goes_on(results, store, monkeypatch, capsys):
     names = list(before["blocks"][0]["runs"])
     assert (
         run(
-            monkeypatch, results, "--seeds", 1, "--trials", 6, "--per-round", 4, "--store", store, "--baselines", *names
+            monkeypatch, results, "--seeds", 1, "--trials", 6, "--per-round", 6, "--store", store, "--baselines", *names
         )
         == 0
     )
@@ -121,7 +121,7 @@ def test_a_second_call_goes_on(results, store, monkeypatch, capsys):
     assert "1 blocks in" in capsys.readouterr().out
     assert (
         run(
-            monkeypatch, results, "--seeds", 1, "--trials", 8, "--per-round", 4, "--store", store, "--baselines", *names
+            monkeypatch, results, "--seeds", 1, "--trials", 8, "--per-round", 6, "--store", store, "--baselines", *names
         )
         == 2
     )
