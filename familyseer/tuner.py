@@ -21,6 +21,7 @@ from familyseer.schedulers.base import (
     TaskScheduler,
     TaskState,
     known_costs,
+    seconds_of,
     similarity_label,
     weighted_sum,
 )
@@ -133,6 +134,9 @@ class Tuner:
         Stop when as many trials again are expected to lower the objective by a smaller share than this; 0: never. The
         objective falls about as a power of the trials, so that doubling them brings the same share as doubling them did
         last time: what the later half of all trials has brought.
+    effort
+        What measuring a candidate cost, which the scheduler sees in the states: its seconds, unless an engine has a better
+        measure.
     before_round, after_round
         Called with the index of the task, and after the round also with its outcome.
     confidence
@@ -160,6 +164,7 @@ class Tuner:
         early_stopping: int = _NEVER,
         per_task_early_stopping: int | None = None,
         min_gain: float = 0.0,
+        effort: Callable[[MeasureResult], float] = seconds_of,
         before_round: Callable[[int], None] = lambda index: None,
         after_round: Callable[[int, RoundOutcome], None] = lambda index, outcome: None,
         confidence: Callable[[int], Confidence] = lambda index: Confidence(),
@@ -176,6 +181,7 @@ class Tuner:
         self._early_stopping = whole_number("early_stopping", early_stopping, at_least=_NEVER, remedy="-1 means never.")
         self._task_patience = _patience(per_task_early_stopping)
         self._min_gain = share("min_gain", min_gain)
+        self._effort = effort
         self._run_round, self._scheduler, self._clock = run_round, scheduler, clock
         self._before_round, self._after_round, self._confidence = before_round, after_round, confidence
         self._restored_trials = 0
@@ -318,7 +324,7 @@ class Tuner:
 
     def _advanced(self, index: int, outcome: RoundOutcome) -> _Progress:
         before = self._progress
-        state = before.states[index].after_round(outcome.results)
+        state = before.states[index].after_round(outcome.results, self._effort)
         after = _with_task(before, index, state, _EXPLORED if outcome.exhausted else self._hopeless(state))
         trials = before.trials + len(outcome.results)
         score = self._progress_score(after.states)

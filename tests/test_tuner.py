@@ -321,6 +321,24 @@ def test_the_default_objective_weighs_the_tasks():
     assert custom.run().score == 2.0
 
 
+@pytest.mark.parametrize(("options", "spent"), [({}, (3.0, 6.0)), ({"effort": lambda result: 1.0}, (4.0, 8.0))])
+def test_candidates_count_by_their_seconds_or_as_a_run_will_have_it(options, spent):
+    """Four of a round, three of them valid, each of a second."""
+    results = [MeasureResult(costs=(1.0,), build_seconds=0.75, run_seconds=0.25)] * 3 + [FAILURE]
+    tuned = Tuner(
+        tasks(1),
+        lambda index, most: RoundOutcome(results=results),
+        RoundRobinScheduler(),
+        num_measure_trials=8,
+        num_measures_per_round=4,
+        **options,
+    )
+
+    tuned.run()
+
+    assert tuned.states[0].spent == spent
+
+
 def test_hooks_see_each_round_before_and_after():
     """Before a round its task is known, after it the state and outcome are there."""
     seen = []

@@ -188,6 +188,9 @@ class TaskScheduler(auto_scheduler.TaskScheduler):  # type: ignore[misc]  # tvm 
             objective=self._objective,
             early_stopping=int(tune_option.early_stopping),
             per_task_early_stopping=patience,
+            effort=lambda result: (
+                1.0
+            ),  # TVM times slow candidates in full: by seconds, bad luck would look like high cost
             before_round=self._before_round,
             after_round=self._after_round,
             confidence=lambda index: self._learner.confidence(self.described[index].key),

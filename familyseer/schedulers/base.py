@@ -20,6 +20,7 @@ __all__ = [
     "TaskState",
     "is_valid_cost",
     "known_costs",
+    "seconds_of",
     "similarity_label",
     "weighted_sum",
 ]
@@ -47,6 +48,11 @@ def is_valid_cost(cost: float) -> bool:
     return 0 < cost < INVALID_COST
 
 
+def seconds_of(result: MeasureResult) -> float:
+    """Return the seconds that building and running a candidate took."""
+    return result.all_cost
+
+
 _UNKNOWN = Confidence()
 
 
@@ -70,8 +76,9 @@ class TaskState:
         `rounds` and `trials` after the round that found it; 0 while there is none.
     history
         `best_cost` after each round.
-    seconds
-        What building and running its candidates took in all, after each round; empty when unknown.
+    spent
+        What its candidates have cost in all, after each round: seconds of building and running, or whatever else the run
+        counts them by (see `familyseer.tuner.Tuner`); empty when unknown.
     alive
         Whether it may be chosen.
     confidence
@@ -87,7 +94,7 @@ class TaskState:
     best_round: int = 0
     best_trial: int = 0
     history: tuple[float, ...] = ()
-    seconds: tuple[float, ...] = ()
+    spent: tuple[float, ...] = ()
     alive: bool = True
     confidence: Confidence = _UNKNOWN
 
@@ -96,9 +103,9 @@ class TaskState:
             raise InvalidInputError(
                 f"`history` must have one cost per round; got {len(self.history)} for {self.rounds} rounds"
             )
-        if len(self.seconds) not in (0, self.rounds):
+        if len(self.spent) not in (0, self.rounds):
             raise InvalidInputError(
-                f"`seconds` must have one number per round, or none; got {len(self.seconds)} for {self.rounds} rounds"
+                f"`spent` must have one number per round, or none; got {len(self.spent)} for {self.rounds} rounds"
             )
 
     @property
@@ -116,12 +123,14 @@ class TaskState:
         """Best FLOP/s; 0 when unknown."""
         return self.flops / self.best_cost if self.has_schedule else 0.0
 
-    def after_round(self, results: Sequence[MeasureResult]) -> TaskState:
-        """Return the state after a round with these results (at least one)."""
+    def after_round(
+        self, results: Sequence[MeasureResult], effort: Callable[[MeasureResult], float] = seconds_of
+    ) -> TaskState:
+        """Return the state after a round with these results (at least one), each of which cost `effort`."""
         best = min((result.cost for result in results if is_valid_cost(result.cost)), default=INVALID_COST)
         rounds, trials, better = self.rounds + 1, self.trials + len(results), best < self.best_cost
         best_cost = best if better else self.best_cost
-        spent = (self.seconds[-1] if self.seconds else 0.0) + sum(result.all_cost for result in results)
+        spent = (self.spent[-1] if self.spent else 0.0) + sum(map(effort, results))
         return replace(
             self,
             rounds=rounds,
@@ -130,7 +139,7 @@ class TaskState:
             best_round=rounds if better else self.best_round,
             best_trial=trials if better else self.best_trial,
             history=(*self.history, best_cost),
-            seconds=(*self.seconds, spent) if len(self.seconds) == self.rounds else (),
+            spent=(*self.spent, spent) if len(self.spent) == self.rounds else (),
         )
 
 

@@ -17,7 +17,7 @@ from familyseer.task import TaskKey
 __all__ = ["FamilyGradientScheduler"]
 
 _TURNS = 16  # rounds per task after which one that had none is given one
-_SEARCH_SECONDS = 1.0  # that a round takes beside building and running its candidates
+_SEARCH = 1.0  # what a round costs beside its candidates: a second or, where trials are counted, one trial
 
 
 class FamilyGradientScheduler(GradientScheduler):
@@ -30,12 +30,12 @@ class FamilyGradientScheduler(GradientScheduler):
 
         f' · (alpha · (g(S) − g(S − window)) / seconds of the window + (1 − alpha) · min(−g / S, (beta · FLOPs / fastest − g) / r))
 
-    where `r` is the mean of the task's seconds per round. Beyond `settled` trials what is hoped for, the minimum above, falls
-    with the third power of the trials instead of the first: in recorded searches of three networks the next eight trials
-    lowered the logarithm of a latency by 0.2 on average after 8 trials, by 0.05 after 16 and 24, by 0.01 to 0.02 after 32 and
-    by 0.002 after 64, so that heavy tasks kept others from rounds that were worth more. And no task waits for ever: one that
-    had no round for as long as all tasks could have had 16 gets the next. Those seconds are part of the measurements, so that
-    a resumed run decides as an uninterrupted one.
+    where `r` is the mean of the task's seconds per round. (Where a run counts trials instead, read trials for seconds.)
+    Beyond `settled` trials what is hoped for, the minimum above, falls with the third power of the trials instead of the first:
+    in recorded searches of three networks the next eight trials lowered the logarithm of a latency by 0.2 on average after 8
+    trials, by 0.05 after 16 and 24, by 0.01 to 0.02 after 32 and by 0.002 after 64, so that heavy tasks kept others from rounds
+    that were worth more. And no task waits for ever: one that had no round for as long as all tasks could have had 16 gets the
+    next. What was spent is part of the measurements, so that a resumed run decides as an uninterrupted one.
 
     Parameters
     ----------
@@ -127,6 +127,6 @@ class FamilyGradientScheduler(GradientScheduler):
 
 
 def _spent(state: TaskState, position: int) -> float:
-    """Return the seconds that a task had been given after a round; where they are not known, each round counts as one."""
+    """Return what a task had been given after a round; where it is not known, each round counts as one."""
     rounds = range(1, state.rounds + 1)[position]
-    return state.seconds[position] + _SEARCH_SECONDS * rounds if state.seconds else float(rounds)
+    return state.spent[position] + _SEARCH * rounds if state.spent else float(rounds)

@@ -70,6 +70,7 @@ def test_a_family_policy_spends_its_budget(tuned):
     assert sum(scheduler.task_cts) == sum(map(len, scheduler.task_costs_history)) >= 5
     assert scheduler.cur_score == pytest.approx(float(np.dot([1, 2, 1], scheduler.best_costs)))
     assert scheduler.partition.names == ("dense",)
+    assert [state.spent[-1] for state in scheduler._tuner.states] == [state.trials for state in scheduler._tuner.states]
 
 
 def test_every_round_starts_from_tile_sizes_that_promise_most(tuned):

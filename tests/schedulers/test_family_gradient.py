@@ -67,7 +67,7 @@ def test_rounds_are_small_at_first_and_where_the_model_ranks_well(rounds, confid
 
 def test_seconds_count_and_not_rounds():
     """Equal latencies after equal rounds: the task whose rounds took a fourth of the time is expected to gain more."""
-    states = [replace(tuned(key, 0.1, 0.1), seconds=(half, 2 * half)) for key, half in (("a", 7.0), ("b", 1.0))]
+    states = [replace(tuned(key, 0.1, 0.1), spent=(half, 2 * half)) for key, half in (("a", 7.0), ("b", 1.0))]
     subject = scheduler(alpha=0.0)
 
     assert subject.gradients(states) == pytest.approx([-0.1 / 16, -0.1 / 4])  # a second of search per round
@@ -76,15 +76,15 @@ def test_seconds_count_and_not_rounds():
 
 def test_past_gains_count_per_second():
     """From 200 to 100 ms in the three rounds of the window, which took 5 s with search."""
-    state = replace(tuned("a", 0.2, 0.2, 0.1, 0.1), seconds=(1.0, 2.0, 2.5, 3.0))
+    state = replace(tuned("a", 0.2, 0.2, 0.1, 0.1), spent=(1.0, 2.0, 2.5, 3.0))
 
     assert scheduler(alpha=1.0).gradients([state]) == pytest.approx([-0.1 / 5])
 
 
 def test_a_similar_faster_task_raises_the_outlook():
     """Half of the similar task's speed is expected after one more round of 2 s."""
-    slow = replace(tuned("a", *[0.01] * 4, flops=2e9, similarity="conv2d_44"), seconds=(1.0, 2.0, 3.0, 4.0))
-    fast = replace(tuned("b", 0.002, flops=2e9, similarity="conv2d_44"), seconds=(1.0,))
+    slow = replace(tuned("a", *[0.01] * 4, flops=2e9, similarity="conv2d_44"), spent=(1.0, 2.0, 3.0, 4.0))
+    fast = replace(tuned("b", 0.002, flops=2e9, similarity="conv2d_44"), spent=(1.0,))
 
     assert scheduler(alpha=0.0, settled=40).gradients([slow, fast]) == pytest.approx([-0.006 / 2, -0.002 / 2])
     assert scheduler(alpha=0.0, settled=10).gradients([slow, fast]) == pytest.approx([-0.006 / 2 / 16, -0.002 / 2])
@@ -110,8 +110,8 @@ def test_results_tell_their_seconds():
     results = [MeasureResult(costs=(0.1,), build_seconds=0.5, run_seconds=0.25)] * 2
     once = TaskState(key="a").after_round(results)
 
-    assert once.seconds == (1.5,)
-    assert once.after_round(results[:1]).seconds == (1.5, 2.25)
+    assert once.spent == (1.5,)
+    assert once.after_round(results[:1]).spent == (1.5, 2.25)
 
 
 def test_no_task_waits_for_ever():
