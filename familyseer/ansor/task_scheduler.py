@@ -23,6 +23,7 @@ from familyseer.errors import InvalidInputError
 from familyseer.families.keys import PolicyName
 from familyseer.families.partition import Partition
 from familyseer.ledger import Ledger
+from familyseer.measure import MeasureResult
 from familyseer.schedulers import TaskScheduler as Strategy
 from familyseer.schedulers import make_scheduler
 from familyseer.schedulers.base import Objective, weighted_sum
@@ -188,9 +189,7 @@ class TaskScheduler(auto_scheduler.TaskScheduler):  # type: ignore[misc]  # tvm 
             objective=self._objective,
             early_stopping=int(tune_option.early_stopping),
             per_task_early_stopping=patience,
-            effort=lambda result: (
-                1.0
-            ),  # TVM times slow candidates in full: by seconds, bad luck would look like high cost
+            effort=_one_trial,
             before_round=self._before_round,
             after_round=self._after_round,
             confidence=lambda index: self._learner.confidence(self.described[index].key),
@@ -240,3 +239,8 @@ class TaskScheduler(auto_scheduler.TaskScheduler):  # type: ignore[misc]  # tvm 
         self.cur_score = self._compute_score(self.best_costs)
         self.ct, self.best_ct, self.best_score = self._tuner.trials, self._tuner.best_trial, self.cur_score
         self.dead_tasks = set(self._tuner.retired)
+
+
+def _one_trial(result: MeasureResult) -> float:
+    """Return what a candidate costs: TVM times slow ones in full, so by seconds bad luck would look like high cost."""
+    return 1.0
