@@ -42,11 +42,11 @@ class FamilyGradientScheduler(GradientScheduler):
     order
         Of the tasks' first rounds; those that it does not name come after it.
     few
-        Trials of a first round, and of later ones while the model ranks candidates well.
+        Trials of a first round, and of later ones unless the model ranks candidates badly.
     foreseen
         Trials of a first round that relatives' models foresee, see `round_size`; `few` at most.
     sure
-        Rank correlation from which on it does, see `round_size`; 0: whenever it has been judged.
+        Rank correlation below which rounds grow, see `round_size`; 0: they never do.
     settled
         Trials of a task after which less is hoped for.
     objective, rng, **options
@@ -84,18 +84,18 @@ class FamilyGradientScheduler(GradientScheduler):
         """Return from `few` to `most`: the worse the model has ranked what it chose, the more.
 
         A round of few learns from each of them before it chooses the next; one of many spares the search where that has
-        nothing to say. It has `few` from a rank correlation of `sure` up, and `most` at 0 or before the model was judged.
-        (Among chosen candidates 0.2 is a good one.) First rounds have `few`: until each task has had one, the network is
-        as slow as what is missing. They have `foreseen` as soon as the candidates of other tasks' first rounds were not
-        ranked worse than by chance: then the best of what relatives suggest are among the first of them.
+        nothing to say. It has `few` from a rank correlation of `sure` up, and `most` at 0. (Among chosen candidates 0.2 is
+        a good one.) It has `few` before the model was judged, too, since that takes no more. First rounds have `few`: until
+        each task has had one, the network is as slow as what is missing. They have `foreseen` as soon as the candidates of
+        other tasks' first rounds were not ranked worse than by chance: then the best of what relatives suggest are among
+        the first of them.
         """
         state = states[index]
         if not state.rounds:
             foreseen = state.confidence.batches and state.confidence.rank_correlation >= 0
             return min(self._foreseen if foreseen else self._few, most)
-        if not state.confidence.batches:
-            return most
-        trust = min(max(state.confidence.rank_correlation / self._sure, 0.0), 1.0) if self._sure else 1.0
+        weighed = state.confidence.batches and self._sure
+        trust = min(max(state.confidence.rank_correlation / self._sure, 0.0), 1.0) if weighed else 1.0
         return min(most, round(most * pow(self._few / most, trust)))
 
     def observe(self, states: Sequence[TaskState], index: int) -> None:

@@ -46,7 +46,7 @@ def test_a_retired_task_is_passed_over():
         (0, TRUSTED, 4),
         (0, replace(TRUSTED, rank_correlation=0.0), 4),
         (0, replace(TRUSTED, rank_correlation=-0.1), 8),
-        (1, Confidence(), 64),
+        (1, Confidence(), 8),
         (4, TRUSTED, 8),
         (4, replace(TRUSTED, rank_correlation=0.2), 8),
         (4, replace(TRUSTED, rank_correlation=0.1), 23),
@@ -54,15 +54,15 @@ def test_a_retired_task_is_passed_over():
         (4, replace(TRUSTED, rank_correlation=-0.5), 64),
     ],
 )
-def test_rounds_are_small_at_first_and_where_the_model_ranks_well(rounds, confidence, expected):
-    """Large are those of tasks that had one, while nothing is known of the model or nothing good; foreseen ones are smallest."""
+def test_rounds_are_small_unless_the_model_ranks_badly(rounds, confidence, expected):
+    """Large are those of tasks that had one and whose model ranks badly; foreseen ones are smallest."""
     state = replace(tuned("a", *[0.1] * rounds), confidence=confidence)
 
     assert scheduler().round_size([state], 0, 64) == expected
     assert scheduler().round_size([state], 0, 3) == 3
     assert scheduler(foreseen=8).round_size([state], 0, 64) == (expected if rounds else 8)
     if rounds:
-        assert scheduler(sure=0.0).round_size([state], 0, 64) == (8 if confidence.batches else 64)
+        assert scheduler(sure=0.0).round_size([state], 0, 64) == 8
 
 
 def test_seconds_count_and_not_rounds():
