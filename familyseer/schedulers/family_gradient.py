@@ -85,10 +85,10 @@ class FamilyGradientScheduler(GradientScheduler):
 
         A round of few learns from each of them before it chooses the next; one of many spares the search where that has
         nothing to say. It has `few` from a rank correlation of `sure` up, and `most` at 0. (Among chosen candidates 0.2 is
-        a good one.) It has `few` before the model was judged, too, since that takes no more. First rounds have `few`: until
-        each task has had one, the network is as slow as what is missing. They have `foreseen` as soon as the candidates of
-        other tasks' first rounds were not ranked worse than by chance: then the best of what relatives suggest are among
-        the first of them.
+        a good one.) It has `few` before the model was judged, too: they are enough to judge it. First rounds have `few`:
+        until each task has had one, the network is as slow as what is missing. They have `foreseen` as soon as the
+        candidates of other tasks' first rounds were not ranked worse than by chance: then the best of what relatives
+        suggest are among the first of them.
         """
         state = states[index]
         if not state.rounds:
