@@ -35,7 +35,7 @@ from benchmarks.machine import command, commit, today, with_contributor
 from familyseer import auto_scheduler
 from familyseer.ansor.task_scheduler import TaskScheduler
 from familyseer.errors import InvalidInputError
-from familyseer.families.keys import POLICY_NAMES, PolicyName
+from familyseer.families.keys import POLICY_NAMES
 from familyseer.files import write_atomically
 from familyseer.ledger import whole_number
 
@@ -47,7 +47,6 @@ FLAGS = {
     "no_vectors": "no place in a round for inner tiles that are new to the task",
     "large_population": "TVM's four generations of 2048 candidates instead of one of 128",
     "ansor_gradient": "TVM's scheduler: no priors, rounds of equal size, gain per round",
-    "larger_rounds": "rounds grow where a model ranks badly, as on the other engine",
 }
 _PASSES = 3
 _GOALS = (1.10, 1.05, 1.02, 1.00)
@@ -74,13 +73,6 @@ def matmul_bias(n: int, m: int, k: int) -> list[Any]:
 
 WORKLOADS = [(conv2d_relu, (56, 64, 64)), (conv2d_relu, (28, 128, 128)), (conv2d_relu, (14, 256, 256))]
 WORKLOADS += [(matmul_bias, (128, 768, 768)), (matmul_bias, (128, 3072, 768)), (matmul_bias, (128, 768, 3072))]
-
-
-class _LargerRounds(TaskScheduler):
-    """Rounds as on the other engine."""
-
-    def _make_scheduler(self, name: PolicyName | None = None, **_: Any) -> Any:
-        return super()._make_scheduler(name, sure=0.2)
 
 
 def make_tasks() -> list[Any]:
@@ -110,7 +102,7 @@ def tune(name: str, seed: int, trials: int, per_round: int, log: Path) -> dict[s
     if name == STOCK:
         tvms_own.TaskScheduler(make_tasks(), callbacks=[]).tune(options, "sketch.xgb")
         return {"seconds": time.perf_counter() - start}
-    scheduler = (_LargerRounds if "larger_rounds" in flags else TaskScheduler)(
+    scheduler = TaskScheduler(
         make_tasks(),
         strategy="ansor" if "ansor_gradient" in flags else "gradient",
         callbacks=[],

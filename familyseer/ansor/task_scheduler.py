@@ -196,14 +196,12 @@ class TaskScheduler(auto_scheduler.TaskScheduler):  # type: ignore[misc]  # tvm 
             ledger=self.ledger,
         )
 
-    def _make_scheduler(self, name: PolicyName | None = None, *, sure: float = 0.0) -> Strategy:
-        """Return what chooses tasks: rounds stay small, since a search of TVM's costs little beside what it has measured."""
+    def _make_scheduler(self, name: PolicyName | None = None) -> Strategy:
         return make_scheduler(
             self._strategy,
             self._objective,
             policy=name,
             tasks=self.described if name else (),
-            sure=sure,
             alpha=self.alpha,
             beta=self.beta,
             gamma=self.gamma,

@@ -28,7 +28,6 @@ def make_scheduler(
     policy: PolicyName | None = None,
     tasks: Sequence[Task] = (),
     guests: Sequence[Task] = (),
-    sure: float = 0.2,
     **options: Any,
 ) -> TaskScheduler:
     """Return a new scheduler.
@@ -44,8 +43,6 @@ def make_scheduler(
         None where each task brings its own.
     tasks, guests
         Those to tune, and what earlier runs know (`familyseer.families.guests`).
-    sure
-        Of `FamilyGradientScheduler`.
     **options
         Of `GradientScheduler`.
     """
@@ -55,7 +52,7 @@ def make_scheduler(
         return RoundRobinScheduler()
     if strategy == "ansor" or policy is None or policy.family == "shared":
         return GradientScheduler(objective, **options)
-    return FamilyGradientScheduler(objective, order=first_rounds(policy, tasks, guests), sure=sure, **options)
+    return FamilyGradientScheduler(objective, order=first_rounds(policy, tasks, guests), **options)
 
 
 def first_rounds(policy: PolicyName, tasks: Sequence[Task], guests: Sequence[Task] = ()) -> tuple[TaskKey, ...]:

@@ -24,8 +24,6 @@ from familyseer.ansor.policies import make_policies
 from familyseer.ansor.transfer import TransferSeeds
 from familyseer.errors import InvalidInputError
 from familyseer.families.keys import POLICY_NAMES, PolicyName
-from familyseer.families.learner import FamilyModel
-from familyseer.metrics import Confidence
 from familyseer.transfer import Hope
 from familyseer.tuner import StopReason
 from tests import example
@@ -204,16 +202,6 @@ def test_a_resumed_run_has_the_same_families(divided, tmp_path):
         [s._policies.learner.confidence(own.workload_key).batches for own in s.tasks] for s in (first, again)
     )
     assert trusted == trusted_before
-
-
-def test_rounds_stay_small_however_badly_a_model_ranks(host, tmp_path, monkeypatch):
-    """TVM's search costs little beside measuring: every candidate that is chosen after a look at the last ones is a gain."""
-    wrong = Confidence(batches=9, rank_correlation=-1.0)
-    monkeypatch.setattr(FamilyModel, "confidence", lambda self, key: wrong)
-    scheduler, summary = tune(44, tmp_path / "log", per_round=16)
-
-    assert summary.trials == 44
-    assert sum(scheduler.task_cts) == 6  # five of 8, then what is left
 
 
 def test_a_round_cut_short_is_a_round(divided, tmp_path):
