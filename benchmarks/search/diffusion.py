@@ -71,7 +71,7 @@ def scale(factors: Sequence[int], extent: int) -> list[int]:
     Examples
     --------
     >>> scale([4, 2, 4], 64)
-    [4, 2, 8]
+    [2, 4, 8]
     """
     inner, ratio = list(factors[1:]), extent / prod(factors)
     return _fit(inner, [factor * ratio for factor in inner], extent)

@@ -62,7 +62,7 @@ def kept(factors: Sequence[int], extent: int) -> Factors:
     >>> kept((4, 2, 1, 8), 32)
     (2, 2, 1, 8)
     >>> kept((4, 2, 1, 8), 12)
-    (3, 1, 1, 4)
+    (1, 2, 1, 6)
     """
     return _fitted(factors, factors, extent)
 
