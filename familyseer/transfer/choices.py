@@ -90,16 +90,22 @@ def fits(donor: Sequence[Choice], own: Sequence[Choice]) -> bool:
 def inner_tile(choices: Sequence[Choice]) -> tuple[int, ...]:
     """Return the innermost factors of the loops that are tiled most often: what fills registers and vectors.
 
-    Schedules that share them tend to be about as fast as each other can become, so they tell what has been explored.
+    Where all of these are 1, the next level outside does so, unless it is the outermost: its factors come before them then.
+    Schedules that share their inner tiles tend to be about as fast as each other can become, so they tell what has been
+    explored.
 
     Examples
     --------
     >>> inner_tile([Tile((4, 2, 1, 8)), Tile((7, 1, 1, 14)), Tile((16, 3)), Option(1, 4)])
     (8, 14)
+    >>> inner_tile([Tile((4, 2, 8, 1)), Tile((7, 1, 14, 1))])
+    (8, 14, 1, 1)
     """
     tiles = [choice.factors for choice in choices if isinstance(choice, Tile)]
     levels = max(map(len, tiles), default=0)
-    return tuple(factors[-1] for factors in tiles if len(factors) == levels)
+    most = [factors for factors in tiles if len(factors) == levels]
+    depth = next((i for i in range(1, levels) if any(factors[-i] > 1 for factors in most)), 1)
+    return tuple(factors[i] for i in range(-depth, 0) for factors in most)
 
 
 def distance(donor: Sequence[Choice], own: Sequence[Choice]) -> float:

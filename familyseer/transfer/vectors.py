@@ -25,7 +25,13 @@ _LEVELS = 3  # a loop that is split into fewer has no registers to fill
 
 
 def untried_vectors(
-    task: TaskKey, sketches: Sequence[Sketch], experience: Experience, count: int, rng: np.random.Generator
+    task: TaskKey,
+    sketches: Sequence[Sketch],
+    experience: Experience,
+    count: int,
+    rng: np.random.Generator,
+    *,
+    levels: int = 1,
 ) -> list[tuple[int, Choices]]:
     """Draw `count` times choices with a vector as inner tile; return those whose inner tile was not measured of the task.
 
@@ -39,13 +45,15 @@ def untried_vectors(
         Draws.
     rng
         Draws them.
+    levels
+        As for `vector_tiled`.
     """
     tried = experience.inner_tiles(task)
     places = [experience.places(kinds_of(sketch.choices)) for sketch in sketches]
     found = []
     for _ in range(count if sketches else 0):
         i = int(rng.integers(len(sketches)))
-        drawn = vector_tiled(sketches[i].choices, rng, places[i])
+        drawn = vector_tiled(sketches[i].choices, rng, places[i], levels=levels)
         if drawn and inner_tile(drawn) not in tried:
             found.append((i, drawn))
     return found
@@ -64,9 +72,10 @@ def is_vector(tile: Sequence[int]) -> bool:
     return vector and first * second <= _MOST and set(others) <= {1}
 
 
-def vector_tiled(choices: Choices, rng: np.random.Generator, known: Places) -> Choices | None:
+def vector_tiled(choices: Choices, rng: np.random.Generator, known: Places, *, levels: int = 1) -> Choices | None:
     """Draw an inner tile of 8, 16 or 32 by 2 to 16 elements of two of the most tiled loops, and all else as `randomised`.
 
+    With `levels` of more than one the tile is drawn for one of as many innermost levels, and those inside of it are empty.
     Where no other loop has a divisor from 2 to 16, the vector is all; where none has a vector, or loops are split into two
     parts at most, there is nothing to draw.
 
@@ -75,16 +84,17 @@ def vector_tiled(choices: Choices, rng: np.random.Generator, known: Places) -> C
     >>> vector_tiled((Tile((8, 1, 1)), Tile((1, 7, 1)), Tile((2, 2))), np.random.default_rng(0), {})
     (Tile(factors=(1, 1, 8)), Tile(factors=(1, 1, 7)), Tile(factors=(4, 1)))
     """
-    levels = max((len(choice.factors) for choice in choices if isinstance(choice, Tile)), default=0)
-    loops = {i: c.extent for i, c in enumerate(choices) if isinstance(c, Tile) and len(c.factors) == levels}
+    parts = max((len(choice.factors) for choice in choices if isinstance(choice, Tile)), default=0)
+    loops = {i: c.extent for i, c in enumerate(choices) if isinstance(c, Tile) and len(c.factors) == parts}
     vectors = [(i, vector) for i, extent in loops.items() for vector in _VECTORS if extent % vector == 0]
-    if levels < _LEVELS or not vectors:
+    if parts < _LEVELS or not vectors:
         return None
     place, vector = vectors[int(rng.integers(len(vectors)))]
     others = [(i, n) for i, extent in loops.items() if i != place for n in _REPEATS if extent % n == 0]
     others = [(i, repeats) for i, repeats in others if vector * repeats <= _MOST]
     inner = dict.fromkeys(loops, 1) | dict([others[int(rng.integers(len(others)))]] if others else []) | {place: vector}
     drawn = list(randomised(choices, rng, known))
+    inside = (1,) * int(rng.integers(min(levels, parts - 1)))
     for i, size in inner.items():
-        drawn[i] = Tile((*random_tile(loops[i] // size, levels - 1, rng).factors, size))
+        drawn[i] = Tile((*random_tile(loops[i] // size, parts - 1 - len(inside), rng).factors, size, *inside))
     return tuple(drawn)

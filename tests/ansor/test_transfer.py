@@ -140,6 +140,7 @@ def test_vectors_that_are_new_come_first(host):
     starts = [state for state in found if not any(state is sketch for sketch in open_sketches)]
     vectors = list({tile(state): state for state in starts if is_vector(tile(state))}.values())
     assert len(vectors) >= 3
+    assert {len(tile(state)) for state in vectors} == {2, 4}, "of two loops, and with an empty level inside"
 
     scores = seeds.spread(owner, [plain, *vectors], np.linspace(1.0, 0.0, 1 + len(vectors)))
     assert np.argsort(-scores)[:3].tolist() == [1, 2, 0]

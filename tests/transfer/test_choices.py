@@ -104,11 +104,15 @@ def test_what_fits(donor, own, expected):
     [
         ((Tile((4, 2, 8)), Tile((16, 2)), Option(1, 3), Tile((1, 7, 1))), (8, 1)),
         ((Tile((4,)), Tile((9,))), (4, 9)),
+        ((Tile((4, 1, 8, 1)), Tile((2, 7, 14, 1)), Tile((16, 2))), (8, 14, 1, 1)),
+        ((Tile((4, 1, 8, 2)), Tile((2, 7, 14, 1))), (2, 1)),
+        ((Tile((4, 2, 1, 1)), Tile((7, 1, 1, 1))), (2, 1, 1, 1, 1, 1)),
+        ((Tile((32, 1, 1)), Tile((7, 1, 1))), (1, 1)),
         ((Option(0, 2),), ()),
     ],
 )
 def test_inner_tiles_are_those_of_the_loops_tiled_most(choices, expected):
-    """Reductions, tiled less often, and options do not count."""
+    """Reductions, tiled less often, and options do not count; nor do innermost levels that are empty, unless all are."""
     assert inner_tile(choices) == expected
 
 

@@ -32,15 +32,28 @@ def test_the_tiles_of_a_convolution():
     assert len({choices[3].factors for choices in drawn}) == 9, "256 = 2^8, any split of it"
 
 
+def test_a_vector_may_have_empty_levels_inside():
+    """With two levels half of the draws have it at the innermost, half at the next, and nothing but ones inside of that."""
+    drawn = [vector_tiled(CONVOLUTION, rng(seed), {}, levels=2) for seed in range(400)]
+    outer = [choices for choices in drawn if all(choice.factors[-1] == 1 for choice in choices[:3])]
+    assert 160 < len(outer) < 240
+    assert {tuple(choice.factors[-2] for choice in choices[:3]) for choices in outer} == {
+        inner_tile(choices) for choices in drawn if choices not in outer
+    }
+    assert all(is_vector(inner_tile(choices)) and len(inner_tile(choices)) == 6 for choices in outer)
+    assert {tuple(choice.extent for choice in choices[:4]) for choices in drawn} == {(256, 14, 14, 256)}
+
+
 @given(
     st.lists(st.integers(1, 512), min_size=1, max_size=4),
     st.lists(st.integers(1, 64), max_size=2),
     st.integers(0, 2**32 - 1),
+    st.integers(1, 4),
 )
-def test_every_draw_is_a_schedule_of_the_same_sketch(spatial, reduced, seed):
+def test_every_draw_is_a_schedule_of_the_same_sketch(spatial, reduced, seed, levels):
     """Extents stay, kinds stay, and the inner tile is a vector by at most sixteen, 256 elements at most."""
     own = (*(Tile((extent, 1, 1, 1)) for extent in spatial), *(Tile((1, extent)) for extent in reduced), Option(0, 3))
-    drawn = vector_tiled(own, rng(seed), {})
+    drawn = vector_tiled(own, rng(seed), {}, levels=levels)
     if drawn is None:
         assert all(extent % 8 for extent in spatial)
         return
