@@ -44,7 +44,7 @@ __all__ = ["TransferSeeds", "seed_rule", "sketch_of", "with_choices"]
 
 _PER_TILE = 2  # new states with one inner tile that a ranking has at its top
 _TRIES = 4  # tile sizes with a new inner tile that a search starts from, for each that is to be measured
-_VECTOR_LEVELS = 2  # innermost ones that a vector may be at: compilers that find vectors themselves do so best in whole loops
+_VECTOR_LEVELS = 2  # innermost ones that a vector may be at: a compiler that vectorises whole loops wants none inside
 _RANDOM = 0.25  # of the sketches that a search starts from leave their tile sizes open
 _SCOUTS = 64  # schedules sampled to see a task's sketches with their tile sizes
 _CHOSEN_LATER = ("AN", "PR")  # annotations and pragmas: the search draws them after the tile sizes
