@@ -91,7 +91,8 @@ def commit(root: Path = Path(__file__).parent.parent) -> str:
     name = _git(root, "rev-parse", "--short", "HEAD")
     if not name:
         return "unknown"
-    changes = _git(root, "status", "--porcelain", "--", "familyseer", "benchmarks", ":(exclude)benchmarks/results")
+    data = [f":(exclude)benchmarks/{folder}" for folder in ("data", "results")]
+    changes = _git(root, "status", "--porcelain", "--", "familyseer", "benchmarks", *data)
     return f"{name}-dirty" if changes else name
 
 

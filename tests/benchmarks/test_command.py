@@ -56,7 +56,7 @@ def test_a_command_names_no_folder_of_the_machine(tmp_path, monkeypatch):
 
 
 def test_changed_code_is_told(tmp_path):
-    """New results are no change of the code; a changed or new file of it is."""
+    """New results and measured tables are no change of the code; a changed or new file of it is."""
 
     def git(*arguments):
         identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
@@ -74,6 +74,8 @@ def test_changed_code_is_told(tmp_path):
     clean = commit(tmp_path)
     assert len(clean) >= 7
     results.write_text("2")
+    (tmp_path / "benchmarks" / "data").mkdir()
+    (tmp_path / "benchmarks" / "data" / "table.npz").write_text("1")
     assert commit(tmp_path) == clean
     code.write_text("2")
     assert commit(tmp_path) == f"{clean}-dirty"
