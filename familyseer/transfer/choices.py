@@ -24,6 +24,7 @@ __all__ = [
     "inner_tile",
     "jittered",
     "kinds_of",
+    "most_tiled",
     "neighbours",
     "random_tile",
     "randomised",
@@ -87,6 +88,19 @@ def fits(donor: Sequence[Choice], own: Sequence[Choice]) -> bool:
     return kinds_of(donor) == kinds_of(own)
 
 
+def most_tiled(choices: Sequence[Choice]) -> dict[int, Tile]:
+    """Return the loops that are split into the most parts, by the position of their choice.
+
+    Examples
+    --------
+    >>> most_tiled([Tile((16, 3)), Tile((4, 2, 8)), Option(1, 4)])
+    {1: Tile(factors=(4, 2, 8))}
+    """
+    tiles = {i: choice for i, choice in enumerate(choices) if isinstance(choice, Tile)}
+    parts = max((len(tile.factors) for tile in tiles.values()), default=0)
+    return {i: tile for i, tile in tiles.items() if len(tile.factors) == parts}
+
+
 def inner_tile(choices: Sequence[Choice]) -> tuple[int, ...]:
     """Return the innermost factors of the loops that are tiled most often: what fills registers and vectors.
 
@@ -101,10 +115,9 @@ def inner_tile(choices: Sequence[Choice]) -> tuple[int, ...]:
     >>> inner_tile([Tile((4, 2, 8, 1)), Tile((7, 1, 14, 1))])
     (8, 14, 1, 1)
     """
-    tiles = [choice.factors for choice in choices if isinstance(choice, Tile)]
-    levels = max(map(len, tiles), default=0)
-    most = [factors for factors in tiles if len(factors) == levels]
-    depth = next((i for i in range(1, levels) if any(factors[-i] > 1 for factors in most)), 1)
+    most = [tile.factors for tile in most_tiled(choices).values()]
+    parts = len(most[0]) if most else 0
+    depth = next((i for i in range(1, parts) if any(factors[-i] > 1 for factors in most)), 1)
     return tuple(factors[i] for i in range(-depth, 0) for factors in most)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from familyseer.task import TaskKey
-from familyseer.transfer.choices import Choices, Places, Tile, inner_tile, kinds_of, random_tile, randomised
+from familyseer.transfer.choices import Choices, Places, Tile, inner_tile, kinds_of, most_tiled, random_tile, randomised
 from familyseer.transfer.donors import Sketch
 from familyseer.transfer.experience import Experience
 
@@ -21,7 +21,7 @@ __all__ = ["is_vector", "untried_vectors", "vector_tiled"]
 _VECTORS = (8, 16, 32)  # elements along one loop
 _REPEATS = range(2, 17)  # of the vector, along another
 _MOST = 256  # elements in all: as many accumulators fit AVX-512's registers, with half of them left over
-_LEVELS = 3  # a loop that is split into fewer has no registers to fill
+_PARTS = 3  # a loop that is split into fewer has no registers to fill
 
 
 def untried_vectors(
@@ -84,10 +84,11 @@ def vector_tiled(choices: Choices, rng: np.random.Generator, known: Places, *, l
     >>> vector_tiled((Tile((8, 1, 1)), Tile((1, 7, 1)), Tile((2, 2))), np.random.default_rng(0), {})
     (Tile(factors=(1, 1, 8)), Tile(factors=(1, 1, 7)), Tile(factors=(4, 1)))
     """
-    parts = max((len(choice.factors) for choice in choices if isinstance(choice, Tile)), default=0)
-    loops = {i: c.extent for i, c in enumerate(choices) if isinstance(c, Tile) and len(c.factors) == parts}
+    tiles = most_tiled(choices)
+    parts = max((len(tile.factors) for tile in tiles.values()), default=0)
+    loops = {i: tile.extent for i, tile in tiles.items()}
     vectors = [(i, vector) for i, extent in loops.items() for vector in _VECTORS if extent % vector == 0]
-    if parts < _LEVELS or not vectors:
+    if parts < _PARTS or not vectors:
         return None
     place, vector = vectors[int(rng.integers(len(vectors)))]
     others = [(i, n) for i, extent in loops.items() if i != place for n in _REPEATS if extent % n == 0]
