@@ -44,6 +44,7 @@ NAMES = (STOCK, "sketch.xgb.family_op", "sketch.xgb.family_op:no_transfer")
 FLAGS = {
     "no_transfer": "no tile sizes of relatives, and no search among tile sizes",
     "own_best": "a task's own best counts as good as it gets, whatever relatives show",
+    "no_copies": "no place in a round for copies of what faster relatives did",
     "no_vectors": "no place in a round for inner tiles that are new to the task",
     "large_population": "TVM's four generations of 2048 candidates instead of one of 128",
     "ansor_gradient": "TVM's scheduler: no priors, rounds of equal size, gain per round",
@@ -110,7 +111,9 @@ def tune(name: str, seed: int, trials: int, per_round: int, log: Path) -> dict[s
         transfer="no_transfer" not in flags,
     )
     large = {"evolutionary_search_population": 2048, "evolutionary_search_num_iters": 4}
-    params = (large if "large_population" in flags else {}) | ({"vector_share": 0} if "no_vectors" in flags else {})
+    params = dict(large) if "large_population" in flags else {}
+    params |= {"copy_share": 0} if "no_copies" in flags else {}
+    params |= {"vector_share": 0} if "no_vectors" in flags else {}
     params |= {"relative_weight": 0} if "own_best" in flags else {}
     scheduler.tune(options, policy, search_policy_params=params)
     snapshot = scheduler.ledger.snapshot()

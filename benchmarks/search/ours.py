@@ -34,6 +34,7 @@ FLAGS: Mapping[str, str] = {
     "serve_family": "every family is served by its own model, however that predicts",
     "no_transfer": "no schedules of relatives: a task starts from its own best and its own experience",
     "no_variety": "rounds may be filled with candidates that have the same inner tile",
+    "no_copies": "no place in a round for copies of what faster relatives did",
     "no_vectors": "no place in a round for inner tiles that are new to the task",
     "own_best": "a task's own best counts as good as it gets, whatever relatives show",
     "program_search": "TVM's evolution of programs instead of a search among choices",
@@ -138,6 +139,7 @@ def _settings(work: Work, reporter: _Reporter, policy: str, flags: frozenset[str
     )
     params: dict[str, Any] = {"evolutionary_search_population": 512} if "large_population" in flags else {}
     params |= {"inner_tile_share": 1.0} if "no_variety" in flags else {}
+    params |= {"copy_share": 0.0} if "no_copies" in flags else {}
     params |= {"vector_share": 0.0} if "no_vectors" in flags else {}
     params |= {"relative_weight": 0.0} if "own_best" in flags else {}
     params |= {"build_time_weight": 0.0} if "any_build_time" in flags else {}

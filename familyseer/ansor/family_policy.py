@@ -23,8 +23,9 @@ from familyseer.transfer import Hope
 __all__ = ["FamilySketchPolicy"]
 
 _SEARCH = {"evolutionary_search_population": 128, "evolutionary_search_num_iters": 1}
-_OURS = {"vector_share": 0.125, "relative_weight": 1.0}
+_OURS = {"copy_share": 0.5, "vector_share": 0.125, "relative_weight": 1.0}
 _HOPE_AFTER = 0  # trials before a task follows relatives: with the other engine's 24, three convolutions ended up to 1.5 times slower
+_FIRST = 4  # times as many new vectors in a task's first round, when no model knows better
 _STARTS = 16  # tile sizes that a round starts from
 
 
@@ -37,10 +38,11 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
         As for TVM's.
     params
         As for TVM's, but for smaller defaults: ``evolutionary_search_population`` is 128 instead of 2048, and
-        ``evolutionary_search_num_iters`` 1 instead of 4. A longer search finds what the model is wrong about. And
-        ``vector_share``, 0.125: the share of a round for inner tiles that are new to the task, and ``relative_weight``, 1:
-        how much a task is hoped to become as fast per iteration as its relatives, here from its first trial on; both as on
-        the other engine otherwise.
+        ``evolutionary_search_num_iters`` 1 instead of 4. A longer search finds what the model is wrong about. And, as on the
+        other engine otherwise: ``copy_share``, 0.5, the share of a round for copies of what faster relatives did;
+        ``vector_share``, 0.125, that for inner tiles that are new to the task, four times as much in its first round; and
+        ``relative_weight``, 1, how much a task is hoped to become as fast per iteration as its relatives, here from its first
+        trial on.
     program_cost_model
         Shared by the policies of all tasks. Time is charged to its ledger.
     seed
@@ -74,7 +76,7 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
         self._task, self._key, self._seeds = task, str(task.workload_key), seeds
         self._journal = journal or Journal(None)
         self._model, self._verbose, self._params = program_cost_model, verbose, {**_OURS, **_SEARCH, **_checked(params)}
-        self._vector_share, weight = (share(name, self._params.pop(name)) for name in _OURS)
+        self._copy_share, self._vector_share, weight = (share(name, self._params.pop(name)) for name in _OURS)
         self._hope = Hope(weight, _HOPE_AFTER)
         self._seed, self._callbacks, self._measured = seed, list(init_search_callbacks or ()), list(measured)
         self._used = False
@@ -86,7 +88,8 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
         ledger = self._model.ledger
         self._journal.begin(self._key)
         if self._seeds is not None:
-            self._seeds.begin(self._task, int(num_measure * self._vector_share))
+            vectors = self._vector_share * (1 if self._measured else _FIRST)
+            self._seeds.begin(self._task, int(num_measure * min(vectors, 1.0)), int(num_measure * self._copy_share))
         if self._used and self._seeds is not None:
             with ledger.phase("other", self._key):
                 self._renew()

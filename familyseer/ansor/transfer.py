@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import ceil, prod
 from typing import Any
 
@@ -29,29 +29,33 @@ from familyseer.transfer import (
     DonorPool,
     Experience,
     Hope,
+    Option,
     Proposal,
     Seed,
     Sketch,
     Tile,
     Tried,
+    copies,
     propose,
     untried_vectors,
 )
+from familyseer.transfer.choices import inner_tile
 from familyseer.transfer.variety import turns
 from familyseer.transfer.vectors import is_vector
 
 __all__ = ["TransferSeeds", "seed_rule", "sketch_of", "with_choices"]
 
 _PER_TILE = 2  # new states with one inner tile that a ranking has at its top
+_PER_TILING = (
+    2  # proposals for each of the tile sizes that a search starts from: they may differ in how far loops are unrolled
+)
 _TRIES = 4  # tile sizes with a new inner tile that a search starts from, for each that is to be measured
-_VECTOR_LEVELS = 2  # innermost ones that a vector may be at: a compiler that vectorises whole loops wants none inside
 _RANDOM = 0.25  # of the sketches that a search starts from leave their tile sizes open
 _SCOUTS = 64  # schedules sampled to see a task's sketches with their tile sizes
+_UNROLL = "auto_unroll_max_step$"
 _CHOSEN_LATER = ("AN", "PR")  # annotations and pragmas: the search draws them after the tile sizes
 
 Steps = list[list[Any]]
-Tiled = tuple[tuple[str, ...], tuple[int, ...]]
-"""`familyseer.transfer.Sketch.tile`."""
 
 
 class TransferSeeds:
@@ -68,8 +72,7 @@ class TransferSeeds:
         self._relatives = relatives
         self._spaces: dict[TaskKey, _Space] = {}
         self._measured: dict[TaskKey, set[str]] = {}
-        self._wanted: dict[TaskKey, int] = {}
-        self._met: dict[TaskKey, set[tuple[int, ...]]] = {}
+        self._rounds: dict[TaskKey, _Round] = {}
 
     def learn(self, task: Any, states: Sequence[Any], results: Sequence[MeasureResult]) -> None:
         """Take note of measured states of a task."""
@@ -86,70 +89,120 @@ class TransferSeeds:
         for sketch, cost in found:
             self.experience.add(key, Tried(cost, sketch))
 
-    def begin(self, task: Any, vectors: int) -> None:
-        """Say how many candidates of the round that begins are to have an inner tile that is new to the task."""
-        self._wanted[_key(task)], self._met[_key(task)] = vectors, set()
+    def begin(self, task: Any, vectors: int, copied: int = 0) -> None:
+        """Say what the round that begins is to measure whatever the models say of it.
+
+        Parameters
+        ----------
+        task
+            Whose round.
+        vectors
+            How many candidates with an inner tile that is new to the task.
+        copied
+            How many copies of what faster relatives did (`familyseer.transfer.copies`).
+        """
+        self._rounds[_key(task)] = _Round(vectors, copied)
 
     def states_for(self, task: Any, count: int, rng: np.random.Generator, hope: Hope | None = None) -> list[Any]:
         """Return states of a task to start a search from, beside its own sketches; none where nothing is known.
 
         Up to `count` have tile sizes: those that promise most of a search among them, or while too little was measured for
-        that, those that were good for relatives; and some that are new (`familyseer.transfer.untried_vectors`). The others
+        that, those that were good for relatives; and some that are new (`familyseer.transfer.untried_vectors`). Beside them
+        are those of the copies that the round is to have, twice, since what comes after them is drawn at random. The others
         are its sketches again, so that a quarter of all is open. For `hope` see `familyseer.transfer.propose`.
         """
-        key, space = _key(task), self._space(task)
+        key, space, now = _key(task), self._space(task), self._round(task)
         sketches, relatives = [sketch for sketch, _ in space.own], self._relatives(key)
+        copied = copies(key, sketches, self.pool, self.experience, relatives=relatives)[: now.copies]
+        now.copied = {(sketches[seed.sketch].form, seed.choices): "" for seed in copied}
         found: Sequence[Proposal | Seed] = propose(
             key,
             sketches,
             self.pool,
             self.experience,
-            count,
+            _PER_TILING * count,
             relatives=relatives,
             hope=hope,
             rng=rng,
-        ) or self.pool.seeds(key, sketches, count, relatives=relatives, rng=rng)
-        chosen = [(seed.sketch, seed.choices) for seed in found]
-        if chosen:
-            tries = min(count // 2, _TRIES * self._wanted.get(key, 0))
-            vectors = untried_vectors(key, sketches, self.experience, tries, rng, levels=_VECTOR_LEVELS)
-            chosen = chosen[: count - len(vectors)] + vectors
+        ) or self.pool.seeds(key, sketches, _PER_TILING * count, relatives=relatives, rng=rng)
+        chosen = list(dict.fromkeys((seed.sketch, _tiles(seed.choices)) for seed in found))[:count]
+        tries = min(count // 2, _TRIES * now.vectors)
+        vectors = untried_vectors(key, sketches, self.experience, tries, rng, runs=True)
+        random = _RANDOM if chosen else 0.5
+        chosen = chosen[: count - len(vectors)] + vectors
+        chosen += 2 * [(seed.sketch, seed.choices) for seed in copied]
         made = [_state_of(task, with_choices(space.own[i][1], choices)) for i, choices in chosen]
         states = [state for state in made if state is not None]
-        wanted = ceil(len(states) * _RANDOM / (1 - _RANDOM))  # TVM adds every sketch once
+        wanted = ceil(len(states) * random / (1 - random))  # TVM adds every sketch once
         return states + space.open * (ceil(wanted / len(space.open)) - 1)
 
     def spread(self, task: Any, states: Sequence[Any], scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return scores (n,) by which no two inner tiles fill a round: beyond two new states of each, the others come first.
 
-        Before all come as many as `begin` said that have a vector for an inner tile, new to the task, one of each; the same
-        in every generation of a round.
+        Before all come the copies and as many with a vector for an inner tile, new to the task, one of each, as `begin` said;
+        the same in every generation of a round.
         """
-        key, space = _key(task), self._space(task)
-        known = self._measured.get(key, set())
+        space, known, now = self._space(task), self._measured.get(_key(task), set()), self._round(task)
         ranked = np.argsort(-scores, kind="stable")
-        tiles = [_new_tile(space, _steps_of(task, states[i]), known) for i in ranked]
+        steps = [_steps_of(task, states[i]) for i in ranked]
+        digests = [trace_digest(canonical_json(each)) for each in steps]
+        found = [
+            None if digest in known else space.sketch_of(each) for digest, each in zip(digests, steps, strict=True)
+        ]
         waits = np.empty(len(scores))
-        waits[ranked] = turns(tiles, _PER_TILE)
-        waits[[ranked[i] for i in self._vectors(key, tiles)]] = -1.0
+        waits[ranked] = turns([sketch and sketch.tile for sketch in found], _PER_TILE)
+        waits[[ranked[i] for i in now.meet_vectors(found, self.experience.inner_tiles(_key(task)))]] = -1.0
+        waits[[ranked[i] for i in now.meet_copies(found, digests)]] = -2.0
         return scores - waits * (np.ptp(scores) + 1.0)
 
-    def _vectors(self, key: TaskKey, tiles: Sequence[Tiled | None]) -> list[int]:
-        """Return at which places of a ranking new inner tiles are that this round is to measure."""
-        tried = self.experience.inner_tiles(key)
-        met, wanted = self._met.setdefault(key, set()), self._wanted.get(key, 0)
-        first: dict[tuple[int, ...], int] = {}
-        for place, tile in enumerate(tiles):
-            if tile and is_vector(tile[1]) and tile[1] not in tried:
-                first.setdefault(tile[1], place)
-        met.update([tile for tile in first if tile not in met][: max(0, wanted - len(met))])
-        return [first[tile] for tile in met & first.keys()]
+    def _round(self, task: Any) -> _Round:
+        return self._rounds.setdefault(_key(task), _Round())
 
     def _space(self, task: Any) -> _Space:
         key = _key(task)
         if key not in self._spaces:
             self._spaces[key] = _Space.of(task)
         return self._spaces[key]
+
+
+@dataclass(slots=True)
+class _Round:
+    """What a round of a task is to measure whatever the models say of it, and what of that the search has met.
+
+    Parameters
+    ----------
+    vectors, copies
+        See `TransferSeeds.begin`.
+    met
+        Inner tiles that are new to the task.
+    copied
+        The copies by form and choices, each with the digest of the state that is to be it, empty before one was met.
+    """
+
+    vectors: int = 0
+    copies: int = 0
+    met: set[tuple[int, ...]] = field(default_factory=set)
+    copied: dict[tuple[tuple[str, ...], Choices], str] = field(default_factory=dict)
+
+    def meet_vectors(self, ranked: Sequence[Sketch | None], tried: Collection[tuple[int, ...]]) -> list[int]:
+        """Return at which places of a ranking of new states vectors are that this round is to measure."""
+        first: dict[tuple[int, ...], int] = {}
+        for place, sketch in enumerate(ranked):
+            tile = inner_tile(sketch.choices) if sketch else ()
+            if is_vector(tile) and tile not in tried:
+                first.setdefault(tile, place)
+        self.met.update([tile for tile in first if tile not in self.met][: max(0, self.vectors - len(self.met))])
+        return [first[tile] for tile in self.met & first.keys()]
+
+    def meet_copies(self, ranked: Sequence[Sketch | None], digests: Sequence[str]) -> list[int]:
+        """Return at which places of a ranking of new states copies are, one of each."""
+        found = []
+        for place, (sketch, digest) in enumerate(zip(ranked, digests, strict=True)):
+            copy = (sketch.form, sketch.choices) if sketch else None
+            if copy in self.copied and self.copied[copy] in ("", digest):
+                self.copied[copy] = digest
+                found.append(place)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,24 +233,18 @@ class _Space:
         for state in scout.sample_initial_population():
             steps = _steps_of(task, state)
             start = steps[: _length(steps, lengths)]
-            sketch = sketch_of(start)
+            sketch = _complete(sketch_of(start), steps)
             if sketch is not None:
                 own.setdefault(sketch.form, (sketch, start))
         return cls(open=sketches, lengths=lengths, own=list(own.values()))
 
     def sketch_of(self, steps: Steps) -> Sketch | None:
         """Return the sketch of a complete state."""
-        return sketch_of(steps[: _length(steps, self.lengths)])
+        return _complete(sketch_of(steps[: _length(steps, self.lengths)]), steps)
 
 
 def _key(task: Any) -> TaskKey:
     return str(task.workload_key)
-
-
-def _new_tile(space: _Space, steps: Steps, known: Collection[str]) -> Tiled | None:
-    """Return the inner tile of a complete state that is not measured yet; it has one where it has tile sizes."""
-    sketch = None if trace_digest(canonical_json(steps)) in known else space.sketch_of(steps)
-    return sketch.tile if sketch else None
 
 
 def _length(steps: Steps, lengths: Sequence[int]) -> int:
@@ -223,6 +270,21 @@ def sketch_of(steps: Steps) -> Sketch | None:
         else:
             form.append(canonical_json(step))
     return Sketch(tuple(form), tuple(choices)) if choices else None
+
+
+def _tiles(choices: Choices) -> Choices:
+    return tuple(choice for choice in choices if isinstance(choice, Tile))
+
+
+def _complete(sketch: Sketch | None, steps: Steps) -> Sketch | None:
+    """Return a sketch with how far the loops of a complete state are unrolled, which is not chosen with the tile sizes.
+
+    Without it tile sizes would be blamed for it: it can make a kernel several times slower.
+    """
+    if sketch is None:
+        return None
+    unrolled = [step[3] for step in steps if step[0] == "PR" and step[3].startswith(_UNROLL)]
+    return replace(sketch, choices=(*sketch.choices, *(Option(int(text[len(_UNROLL) :])) for text in unrolled)))
 
 
 def with_choices(steps: Steps, choices: Choices) -> Steps:

@@ -71,7 +71,15 @@ class FamilySketchPolicy(SketchPolicy):
         scores = self._acquisition(self._features(seeds))
         return [seeds[i] for i in np.argsort(-scores, kind="stable")]
 
-    def _explored(self, space: ScheduleSpace, num_measure: int, seen: set[int]) -> list[Schedule]:
+    def _certain(self, space: ScheduleSpace, num_measure: int, seen: set[int]) -> list[Schedule]:
+        return [*self._copies(space, num_measure, seen), *self._vectors(space, num_measure, seen)]
+
+    def _copies(self, space: ScheduleSpace, num_measure: int, seen: set[int]) -> list[Schedule]:
+        count = int(num_measure * self.params.copy_share)
+        traces = self._seed_source.copies(self.described, _sketches(space)) if count else ()
+        return self._measured.new(space.finish(traces), count, seen)
+
+    def _vectors(self, space: ScheduleSpace, num_measure: int, seen: set[int]) -> list[Schedule]:
         count = int(num_measure * self.params.vector_share)
         if not count or "cpu" not in self.task.target.keys or not self.model.is_trained(self.described.key):
             return []

@@ -45,6 +45,9 @@ class SearchParams:
         How much family policies, where `choice_search` is on, hope that a task of which 24 candidates were measured can be
         as fast per iteration of its loops as its relatives of like extents, from 0 to 1 (not in TVM). 0: its own best is
         as fast as it gets.
+    copy_share
+        Share of a round that family policies give to copies: what relatives did that are faster per iteration of their
+        loops, with no more changed than the extents ask for (`familyseer.transfer.copies`; not in TVM).
     vector_share
         Share of a round that family policies give on CPUs to inner tiles new to the task: vectors by a few rows
         (`familyseer.transfer.vectors`; not in TVM). Rounded down, so that first rounds of four are as quick as before.
@@ -60,6 +63,7 @@ class SearchParams:
     choice_search: bool = True
     build_time_weight: float = 0.15
     relative_weight: float = 1.0
+    copy_share: float = 0.5
     vector_share: float = 0.125
 
     def __post_init__(self) -> None:
@@ -116,6 +120,7 @@ _SHARES = (
     "inner_tile_share",
     "build_time_weight",
     "relative_weight",
+    "copy_share",
     "vector_share",
 )
 

@@ -216,7 +216,7 @@ class SketchPolicy(SearchPolicy):
         if not space.has_choices:
             return self._measured.new(space.sketches, num_measure, set())
         seen: set[int] = set()
-        picked = self._explored(space, num_measure, seen)
+        picked = self._certain(space, num_measure, seen)
         left = num_measure - len(picked)
         if not self.model.is_trained(self.described.key):
             picked += self._measured.new(space.sample(left), left, seen)
@@ -228,8 +228,8 @@ class SketchPolicy(SearchPolicy):
             picked += self._measured.new(space.sample(2 * num_measure), num_measure - len(picked), seen)
         return picked
 
-    def _explored(self, space: ScheduleSpace, num_measure: int, seen: set[int]) -> list[Schedule]:
-        """Return what a round measures for being new, whatever else promises; nothing here."""
+    def _certain(self, space: ScheduleSpace, num_measure: int, seen: set[int]) -> list[Schedule]:
+        """Return what a round measures whatever the models say of it; nothing here."""
         return []
 
     def _evolved(self, space: ScheduleSpace, num_measure: int, seen: set[int]) -> list[Schedule]:

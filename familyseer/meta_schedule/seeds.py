@@ -42,6 +42,10 @@ class SeedSource:
         """Return up to `count` traces of a search among choices, best first, see `familyseer.transfer.propose`."""
         return ()
 
+    def copies(self, task: Task, sketches: Sequence[str]) -> Sequence[str]:
+        """Return traces that are copies of what faster relatives did (`familyseer.transfer.copies`), best first."""
+        return ()
+
     def vectors(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> Sequence[str]:
         """Return up to `count` traces with inner tiles that are new to the task (`familyseer.transfer.untried_vectors`)."""
         return ()

@@ -24,6 +24,7 @@ from familyseer.transfer import (
     Sketch,
     Tile,
     Tried,
+    copies,
     propose,
     untried_vectors,
 )
@@ -102,6 +103,18 @@ class TransferSeeds(SeedSource):
             rng=rng,
         )
         return [with_choices(own[made.sketch][0], made.choices) for made in found]
+
+    def copies(self, task: Task, sketches: Sequence[str]) -> list[str]:
+        """Return traces as `seeds_for` does, copies of what faster relatives did; the fastest relative's first."""
+        own = _readable(sketches)
+        found = copies(
+            task.key,
+            [sketch for _, sketch in own],
+            self.pool,
+            self.experience,
+            relatives=self._relatives(task.key),
+        )
+        return [with_choices(own[seed.sketch][0], seed.choices) for seed in found]
 
     def vectors(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
         """Return up to `count` traces as `seeds_for` does, with inner tiles that are new to the task."""

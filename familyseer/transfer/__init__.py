@@ -2,6 +2,7 @@
 """Transfer: schedules of one task, rescaled to start the search of another. Pure arithmetic, no TVM."""
 
 from familyseer.transfer.choices import Choice, Choices, Option, Tile, neighbours, transferred
+from familyseer.transfer.copies import copies
 from familyseer.transfer.donors import Donor, DonorPool, Seed, Sketch
 from familyseer.transfer.experience import Experience, Hope, Tried
 from familyseer.transfer.factors import kept, scaled
@@ -21,6 +22,7 @@ __all__ = [
     "Sketch",
     "Tile",
     "Tried",
+    "copies",
     "kept",
     "neighbours",
     "propose",

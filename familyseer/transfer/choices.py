@@ -21,7 +21,9 @@ __all__ = [
     "Tile",
     "distance",
     "fits",
+    "fitted",
     "inner_tile",
+    "iterations",
     "jittered",
     "kinds_of",
     "most_tiled",
@@ -137,12 +139,22 @@ def distance(donor: Sequence[Choice], own: Sequence[Choice]) -> float:
     return sqrt(sum(ratio * ratio for ratio in ratios))
 
 
-def transferred(donor: Sequence[Choice], own: Sequence[Choice], rng: np.random.Generator) -> Iterator[Choices]:
-    """Give a donor's choices for loops of other extents, all different.
+def iterations(choices: Sequence[Choice]) -> int:
+    """Return how many iterations the loops have that are tiled.
 
-    First every factor is kept that divides, then the change of extent is spread over the levels (`kept` and `scaled`),
-    then each loop does either and one or more divisors are moved to another level or options changed at random.
-    Equal extents begin with the donor's choices as they are.
+    Examples
+    --------
+    >>> iterations([Tile((4, 2)), Tile((3, 1)), Option(1, 3)])
+    24
+    """
+    return prod(choice.extent for choice in choices if isinstance(choice, Tile))
+
+
+def fitted(donor: Sequence[Choice], own: Sequence[Choice]) -> tuple[Choices, Choices]:
+    """Return a donor's choices for loops of other extents, with no more changed than these ask for.
+
+    First with every factor kept that divides, then with the change of extent spread over the levels (`kept` and `scaled`);
+    with equal extents both are the donor's own.
 
     Parameters
     ----------
@@ -150,8 +162,11 @@ def transferred(donor: Sequence[Choice], own: Sequence[Choice], rng: np.random.G
         What was good elsewhere.
     own
         Any choices of the sketch they are for; `fits` must hold.
-    rng
-        Draws all but the first two.
+
+    Examples
+    --------
+    >>> fitted([Tile((4, 2)), Option(1, 3)], [Tile((16, 1)), Option(0, 3)])[0]
+    (Tile(factors=(8, 2)), Option(index=1, of=3))
     """
     keeping, scaling = (
         tuple(
@@ -162,6 +177,25 @@ def transferred(donor: Sequence[Choice], own: Sequence[Choice], rng: np.random.G
         )
         for rule in (kept, scaled)
     )
+    return keeping, scaling
+
+
+def transferred(donor: Sequence[Choice], own: Sequence[Choice], rng: np.random.Generator) -> Iterator[Choices]:
+    """Give a donor's choices for loops of other extents, all different.
+
+    First those of `fitted`, then each loop does either and one or more divisors are moved to another level or options
+    changed at random.
+
+    Parameters
+    ----------
+    donor
+        What was good elsewhere.
+    own
+        Any choices of the sketch they are for; `fits` must hold.
+    rng
+        Draws all but the first two.
+    """
+    keeping, scaling = fitted(donor, own)
     seen: set[Choices] = set()
     for first in (keeping, scaling):
         if first not in seen:

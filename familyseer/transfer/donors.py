@@ -15,7 +15,7 @@ import numpy as np
 from familyseer.task import TaskKey
 from familyseer.transfer.choices import Choices, distance, fits, inner_tile, neighbours, transferred
 
-__all__ = ["Donor", "DonorPool", "Seed", "Sketch"]
+__all__ = ["Donor", "DonorPool", "Match", "Seed", "Sketch"]
 
 _PER_TASK = 4  # schedules that a task can give, each with another inner tile
 _TOLERANCE = 1.5  # how much slower than a task's best one of them may be
@@ -61,7 +61,9 @@ class Seed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Match:
+class Match:
+    """A task that may give to another: whether they are relatives, how far apart, and which of its schedules fit where."""
+
     task: TaskKey
     related: bool
     distance: float
@@ -122,7 +124,7 @@ class DonorPool:
         rng
             See `familyseer.transfer.choices.transferred`.
         """
-        matches = self._matches(task, sketches, relatives)
+        matches = self.matches(task, sketches, relatives)
         streams = [self._own_steps(task, sketches, rng)]
         streams += [
             _stream(match.task, donor, place, sketches[place], rng)
@@ -141,7 +143,8 @@ class DonorPool:
             for i in rng.permutation(len(steps)):
                 yield Seed(position, steps[i], task)
 
-    def _matches(self, task: TaskKey, sketches: Sequence[Sketch], relatives: Collection[TaskKey]) -> list[_Match]:
+    def matches(self, task: TaskKey, sketches: Sequence[Sketch], relatives: Collection[TaskKey]) -> list[Match]:
+        """Return the tasks that may give to a task, relatives before others, then the nearest; arguments as for `seeds`."""
         found = []
         for other, donors in self._best.items():
             good = [
@@ -154,7 +157,7 @@ class DonorPool:
             if good:
                 best, place = good[0]
                 away = distance(best.sketch.choices, sketches[place].choices)
-                found.append(_Match(task=other, related=other in relatives, distance=away, donors=good))
+                found.append(Match(task=other, related=other in relatives, distance=away, donors=good))
         return sorted(found, key=lambda match: (not match.related, match.distance, match.task))[:_DONOR_TASKS]
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from math import log, log1p, log2, prod
+from math import log, log1p, log2
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from familyseer.measure import INVALID_COST
 from familyseer.task import TaskKey
-from familyseer.transfer.choices import Choices, Kinds, Option, Places, Tile, distance, inner_tile, kinds_of
+from familyseer.transfer.choices import Choices, Kinds, Option, Places, Tile, distance, inner_tile, iterations, kinds_of
 from familyseer.transfer.donors import Sketch
 
 __all__ = ["ChoiceModel", "Experience", "Hope", "Tried", "effort_of", "encode"]
@@ -143,6 +143,11 @@ class Tried:
     sketch: Sketch
     build_seconds: float = 0.0
 
+    @property
+    def speed(self) -> float:
+        """Iterations per second of the loops that are tiled; 0 for one that failed."""
+        return iterations(self.sketch.choices) / self.cost if self.cost < INVALID_COST else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
@@ -152,12 +157,6 @@ class _Seen:
 
     def label(self, reached: float) -> float:
         return max(log(reached / self.tried.cost), _FLOOR) if self.tried.cost < INVALID_COST else _FLOOR
-
-    @property
-    def speed(self) -> float:
-        """Iterations per second of the loops that are tiled; 0 for one that failed."""
-        choices, cost = self.tried.sketch.choices, self.tried.cost
-        return prod(tile.extent for tile in choices if isinstance(tile, Tile)) / cost if cost < INVALID_COST else 0.0
 
 
 @dataclass(slots=True)
@@ -252,7 +251,7 @@ def _hopes(seen: Sequence[_Seen], relatives: Collection[TaskKey], hope: Hope) ->
     extents are apart (`familyseer.transfer.choices.distance`).
     """
     counts = Counter(one.task for one in seen)
-    family = [one for task, one in _best(seen).items() if task in relatives and one.speed]
+    family = [one for task, one in _best(seen).items() if task in relatives and one.tried.speed]
     stuck = [one for one in family if counts[one.task] >= hope.after]
     hopes = {own.task: max(_hope(own, relative) for relative in family) ** hope.weight for own in stuck}
     return {task: times for task, times in hopes.items() if times > 1}
@@ -260,4 +259,4 @@ def _hopes(seen: Sequence[_Seen], relatives: Collection[TaskKey], hope: Hope) ->
 
 def _hope(own: _Seen, relative: _Seen) -> float:
     most = _FASTER * 2 ** (-distance(relative.tried.sketch.choices, own.tried.sketch.choices) / 2)
-    return min(relative.speed / own.speed, most)
+    return min(relative.tried.speed / own.tried.speed, most)

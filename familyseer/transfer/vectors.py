@@ -7,7 +7,7 @@ In recorded searches 16 x 14 (channels, columns) is the inner tile of the best s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from familyseer.transfer.experience import Experience
 __all__ = ["is_vector", "untried_vectors", "vector_tiled"]
 
 _VECTORS = (8, 16, 32)  # elements along one loop
+_RUNS = range(
+    8, 65
+)  # elements along the loop whose iterations are neighbours in memory, for a compiler to make vectors of
 _REPEATS = range(2, 17)  # of the vector, along another
 _MOST = 256  # elements in all: as many accumulators fit AVX-512's registers, with half of them left over
 _PARTS = 3  # a loop that is split into fewer has no registers to fill
@@ -31,7 +34,7 @@ def untried_vectors(
     count: int,
     rng: np.random.Generator,
     *,
-    levels: int = 1,
+    runs: bool = False,
 ) -> list[tuple[int, Choices]]:
     """Draw `count` times choices with a vector as inner tile; return those whose inner tile was not measured of the task.
 
@@ -45,7 +48,7 @@ def untried_vectors(
         Draws.
     rng
         Draws them.
-    levels
+    runs
         As for `vector_tiled`.
     """
     tried = experience.inner_tiles(task)
@@ -53,7 +56,7 @@ def untried_vectors(
     found = []
     for _ in range(count if sketches else 0):
         i = int(rng.integers(len(sketches)))
-        drawn = vector_tiled(sketches[i].choices, rng, places[i], levels=levels)
+        drawn = vector_tiled(sketches[i].choices, rng, places[i], runs=runs)
         if drawn and inner_tile(drawn) not in tried:
             found.append((i, drawn))
     return found
@@ -64,20 +67,22 @@ def is_vector(tile: Sequence[int]) -> bool:
 
     Examples
     --------
-    >>> [is_vector(tile) for tile in [(16, 1, 14), (16,), (1, 8), (4, 4), (8, 2, 2), (32, 16)]]
+    >>> [is_vector(tile) for tile in [(16, 1, 14), (7, 28), (1, 8), (4, 4), (8, 2, 2), (32, 16)]]
     [True, True, True, False, False, False]
     """
     first, second, *others = sorted((size for size in (*tile, 1, 1)), reverse=True)
-    vector = any(a in _VECTORS and (b == 1 or b in _REPEATS) for a, b in [(first, second), (second, first)])
+    vector = first in _RUNS and (second == 1 or second in _REPEATS)
     return vector and first * second <= _MOST and set(others) <= {1}
 
 
-def vector_tiled(choices: Choices, rng: np.random.Generator, known: Places, *, levels: int = 1) -> Choices | None:
+def vector_tiled(choices: Choices, rng: np.random.Generator, known: Places, *, runs: bool = False) -> Choices | None:
     """Draw an inner tile of 8, 16 or 32 by 2 to 16 elements of two of the most tiled loops, and all else as `randomised`.
 
-    With `levels` of more than one the tile is drawn for one of as many innermost levels, and those inside of it are empty.
     Where no other loop has a divisor from 2 to 16, the vector is all; where none has a vector, or loops are split into two
     parts at most, there is nothing to draw.
+
+    With `runs`, for a compiler that makes vectors of whole loops, the vector is any 8 to 64 of the last loop if it has as
+    many, alone in half of the draws, and in half of them the innermost level is empty and the tile at the one outside.
 
     Examples
     --------
@@ -87,15 +92,23 @@ def vector_tiled(choices: Choices, rng: np.random.Generator, known: Places, *, l
     tiles = most_tiled(choices)
     parts = max((len(tile.factors) for tile in tiles.values()), default=0)
     loops = {i: tile.extent for i, tile in tiles.items()}
-    vectors = [(i, vector) for i, extent in loops.items() for vector in _VECTORS if extent % vector == 0]
+    vectors = _vectors(loops, runs)
     if parts < _PARTS or not vectors:
         return None
     place, vector = vectors[int(rng.integers(len(vectors)))]
     others = [(i, n) for i, extent in loops.items() if i != place for n in _REPEATS if extent % n == 0]
     others = [(i, repeats) for i, repeats in others if vector * repeats <= _MOST]
+    if runs and rng.integers(2):
+        others = []
     inner = dict.fromkeys(loops, 1) | dict([others[int(rng.integers(len(others)))]] if others else []) | {place: vector}
     drawn = list(randomised(choices, rng, known))
-    inside = (1,) * int(rng.integers(min(levels, parts - 1)))
+    inside = (1,) if runs and rng.integers(2) else ()
     for i, size in inner.items():
         drawn[i] = Tile((*random_tile(loops[i] // size, parts - 1 - len(inside), rng).factors, size, *inside))
     return tuple(drawn)
+
+
+def _vectors(loops: Mapping[int, int], runs: bool) -> list[tuple[int, int]]:
+    """Return the loops that can have a vector, and its size."""
+    along = [(max(loops), size) for size in _RUNS if loops[max(loops)] % size == 0] if runs and loops else []
+    return along or [(i, size) for i, extent in loops.items() for size in _VECTORS if extent % size == 0]

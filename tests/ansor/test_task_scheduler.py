@@ -398,11 +398,19 @@ def test_bad_arguments_of_tune(trials, policy, message):
         auto_scheduler.TaskScheduler(products(), callbacks=[]).tune(options(trials), policy)
 
 
-@pytest.mark.parametrize(("params", "expected"), [({}, [2, 0]), ({"vector_share": 0}, [0, 0])])
-def test_a_share_of_a_round_is_for_new_vectors(params, expected, host, monkeypatch):
-    """As on the other engine: an eighth, rounded down, unless it is said otherwise."""
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({}, [(8, 8), (2, 2), (2, 8)]),
+        ({"vector_share": 0}, [(0, 8), (0, 2), (0, 8)]),
+        ({"vector_share": 0.5}, [(16, 8), (4, 2), (8, 8)]),
+        ({"copy_share": 0}, [(8, 0), (2, 0), (2, 0)]),
+    ],
+)
+def test_shares_of_a_round_are_for_new_vectors_and_for_copies(params, expected, host, monkeypatch):
+    """An eighth, four times that in the first round, and a half, rounded down, unless it is said otherwise."""
     began = []
-    monkeypatch.setattr(TransferSeeds, "begin", lambda self, task, vectors: began.append(vectors))
+    monkeypatch.setattr(TransferSeeds, "begin", lambda self, task, vectors, copied: began.append((vectors, copied)))
     monkeypatch.setattr(
         tvm.auto_scheduler.SketchPolicy, "continue_search_one_round", lambda self, count, measurer: ([], [])
     )
@@ -411,6 +419,8 @@ def test_a_share_of_a_round_is_for_new_vectors(params, expected, host, monkeypat
     )
     for count in (16, 4):
         policy.continue_search_one_round(count, None)
+    policy._measured.append("a line of the log")
+    policy.continue_search_one_round(16, None)
     assert began == expected
     with pytest.raises(InvalidInputError, match="`vector_share` must be a number from 0 to 1; got 2"):
         FamilySketchPolicy(products()[0], FamilyCostModel(Mock()), {"vector_share": 2})
@@ -432,7 +442,8 @@ def test_tasks_follow_relatives_from_the_first_trial_on(params, weight, host, mo
 def test_parameters_that_tvm_does_not_have_are_refused(params, tmp_path):
     """TVM would ignore them; nothing is measured."""
     with pytest.raises(
-        InvalidInputError, match=r"search policy parameters must be among \['cpu_multi.*; got choice_search"
+        InvalidInputError,
+        match=r"search policy parameters must be among \['copy_share', 'cpu_multi.*; got choice_search",
     ):
         tune(8, tmp_path / "log.json", params=params)
     assert not (tmp_path / "log.json").exists()

@@ -12,7 +12,7 @@ from tvm.auto_scheduler.measure import MeasureInput
 
 from familyseer.ansor.transfer import TransferSeeds, seed_rule, sketch_of, with_choices
 from familyseer.measure import MeasureErrorNo, MeasureResult
-from familyseer.transfer import Tile
+from familyseer.transfer import Option, Tile
 from familyseer.transfer.choices import inner_tile
 from familyseer.transfer.vectors import is_vector
 from tests.ansor.workloads import QUICK, conv2d, matmul, products, task
@@ -152,6 +152,49 @@ def test_vectors_that_are_new_come_first(host):
     assert first(plain, vectors[2]) == 1
     seeds.begin(owner, 0)
     assert first(plain, vectors[2]) == 0
+
+
+def test_a_copy_of_a_faster_relative_comes_first(host):
+    """With how far loops are unrolled, once, in every generation the same state; not once the task has it, or is faster."""
+    first, second, _ = products()
+    seeds = TransferSeeds(lambda key: [first.workload_key, second.workload_key])
+    space = seeds._space(second)
+
+    def sketches(owner, states) -> list:
+        return [seeds._space(owner).sketch_of(steps_of(owner, state)) for state in states]
+
+    def best(*states) -> int:
+        return int(np.argmax(seeds.spread(second, states, np.linspace(1.0, 0.0, len(states)))))
+
+    unrolled = [
+        [c.index for c in sketch.choices if isinstance(c, Option)] for sketch in sketches(first, sampled(first))
+    ]
+    assert {tuple(indices) for indices in unrolled} >= {(0,), (16,), (64,), (512,)}
+    seeds.begin(second, 0, 1)
+    states = sampled(first)[:4]
+    seeds.learn(first, states, [MeasureResult(costs=(1.0 + i,)) for i in range(4)])
+    found = seeds.states_for(second, 9, np.random.default_rng(0))
+    (copy,) = seeds._round(second).copied
+    wanted = [tile for tile in copy[1] if isinstance(tile, Tile)]
+    tiled = [state for state in found if not any(state is sketch for sketch in space.open)]
+    starts = [sketch_of(steps_of(second, state)) for state in tiled]
+    assert wanted[0].factors[1:] == sketches(first, states)[0].choices[0].factors[1:]
+    assert sum(start is not None and list(start.choices) == wanted for start in starts) >= 2
+
+    policy = auto_scheduler.SketchPolicy(
+        second, params=dict(QUICK), seed=1, verbose=0, init_search_callbacks=[seed_rule(lambda: tiled * 4)]
+    )
+    population = [*policy.sample_initial_population()]
+    marks = [sketch and (sketch.form, sketch.choices) for sketch in sketches(second, population)]
+    copied = population[marks.index(copy)]
+    others = [state for state, mark in zip(population, marks, strict=True) if mark != copy][:3]
+    assert best(*others, copied) == 3
+    assert best(*others, copied) == 3, "in the next generation, too"
+    seeds.learn(second, [copied], [MeasureResult(costs=(0.5,))])
+    assert best(*others, copied) == 0
+    seeds.begin(second, 0, 1)
+    seeds.states_for(second, 9, np.random.default_rng(0))
+    assert seeds._round(second).copied == {}, "the task is faster now"
 
 
 def test_failures_and_strangers_teach_nothing(host):

@@ -418,6 +418,43 @@ def test_vectors_have_no_place_where_they_are_not_wanted(task, monkeypatch):
     assert len(asked) == 1, "and its place goes to another candidate where there is none"
 
 
+@pytest.mark.parametrize(("share", "copied"), [(0.5, 4), (0.25, 2)])
+def test_a_share_of_a_round_is_for_copies_of_faster_relatives(task, share, copied):
+    """They come first, the fastest relative's before all; what was measured is not copied again."""
+    relative = SearchTask(func=matmul(64, 64, 128), target=TARGET)
+    seeds, model = TransferSeeds(lambda key: (task.task.key, relative.task.key)), XGBCostModel(min_samples=8)
+    params = {**QUICK, "copy_share": share}
+    other, policy = (FamilySketchPolicy(of, model, seeds=seeds, params=params) for of in (relative, task))
+    other.continue_search_one_round(16, PretendMeasurer())
+    space = policy._space(8)
+    own = [canonical_json(trace_json(sketch)) for sketch in space.sketches]
+    copies = [module_hash(schedule) for schedule in space.finish(seeds.copies(task.task, own))]
+    assert len(copies) >= 4
+
+    proposed = [module_hash(schedule) for schedule in policy.propose(8)]
+    assert proposed[:copied] == copies[:copied]
+    assert len(set(proposed)) == 8
+    policy.continue_search_one_round(8, PretendMeasurer())
+    again = [module_hash(schedule) for schedule in space.finish(seeds.copies(task.task, own))]
+    assert not set(again) & set(proposed)
+
+
+def test_copies_have_no_place_where_they_are_not_wanted(task, monkeypatch):
+    """Off by a share of 0, without transfer, and in a search without families."""
+    asked = []
+    monkeypatch.setattr(TransferSeeds, "copies", lambda self, *args: asked.append(args) or [])
+    for make, params, options in [
+        (FamilySketchPolicy, {"copy_share": 0}, {"seeds": TransferSeeds(lambda key: ())}),
+        (FamilySketchPolicy, {}, {"seeds": OwnSeeds()}),
+        (SketchPolicy, {}, {}),
+    ]:
+        assert len(make(task, trained_model(task), params={**QUICK, **params}, **options).propose(8)) == 8
+    assert asked == []
+    seeds = TransferSeeds(lambda key: ())
+    assert len(FamilySketchPolicy(task, trained_model(task), seeds=seeds, params=QUICK).propose(8)) == 8
+    assert len(asked) == 1
+
+
 def test_what_a_log_holds_is_taken_over(task, tmp_path):
     """`PreloadMeasuredStates` makes a policy remember; any other callback is refused with its reason."""
     from familyseer.meta_schedule.measure_record import RecordToFile
