@@ -35,6 +35,7 @@ from familyseer.transfer import (
     Sketch,
     Tile,
     Tried,
+    Vectors,
     copies,
     propose,
     untried_vectors,
@@ -49,6 +50,7 @@ _PER_TILE = 2  # new states with one inner tile that a ranking has at its top
 _PER_TILING = (
     2  # proposals for each of the tile sizes that a search starts from: they may differ in how far loops are unrolled
 )
+_VECTORS = Vectors(shortest=8, least=0, most=256, whole_loops=True)
 _TRIES = 4  # tile sizes with a new inner tile that a search starts from, for each that is to be measured
 _RANDOM = 0.25  # of the sketches that a search starts from leave their tile sizes open
 _SCOUTS = 64  # schedules sampled to see a task's sketches with their tile sizes
@@ -127,7 +129,7 @@ class TransferSeeds:
         ) or self.pool.seeds(key, sketches, _PER_TILING * count, relatives=relatives, rng=rng)
         chosen = list(dict.fromkeys((seed.sketch, _tiles(seed.choices)) for seed in found))[:count]
         tries = min(count // 2, _TRIES * now.vectors)
-        vectors = untried_vectors(key, sketches, self.experience, tries, rng, runs=True)
+        vectors = untried_vectors(key, sketches, self.experience, tries, rng, _VECTORS)
         random = _RANDOM if chosen else 0.5
         chosen = chosen[: count - len(vectors)] + vectors
         chosen += 2 * [(seed.sketch, seed.choices) for seed in copied]
@@ -189,7 +191,7 @@ class _Round:
         first: dict[tuple[int, ...], int] = {}
         for place, sketch in enumerate(ranked):
             tile = inner_tile(sketch.choices) if sketch else ()
-            if is_vector(tile) and tile not in tried:
+            if is_vector(tile, _VECTORS) and tile not in tried:
                 first.setdefault(tile, place)
         self.met.update([tile for tile in first if tile not in self.met][: max(0, self.vectors - len(self.met))])
         return [first[tile] for tile in self.met & first.keys()]

@@ -23,6 +23,7 @@ from familyseer.transfer.variety import most_alike, turns
 __all__ = ["FamilySketchPolicy"]
 
 _SEEDS = 64  # that the model ranks in a round
+_FIRST = 4  # times as many new vectors in a task's first round, when no model knows better
 _CANDIDATES = 16  # that promise most by their choices, and as many random ones, for the model of programs to rank
 
 
@@ -80,12 +81,15 @@ class FamilySketchPolicy(SketchPolicy):
         return self._measured.new(space.finish(traces), count, seen)
 
     def _vectors(self, space: ScheduleSpace, num_measure: int, seen: set[int]) -> list[Schedule]:
-        count = int(num_measure * self.params.vector_share)
-        if not count or "cpu" not in self.task.target.keys or not self.model.is_trained(self.described.key):
+        share = self.params.vector_share * (1 if self._measured.trials else _FIRST)
+        count = int(num_measure * min(share, 1.0))
+        if not count or "cpu" not in self.task.target.keys:
             return []
         rng = np.random.default_rng([self._entropy(), 1])  # other numbers than the rest of the round
         traces = self._seed_source.vectors(self.described, _sketches(space), max(_CANDIDATES, 2 * num_measure), rng)
-        return self._measured.new(self._ranked(space.finish(traces)), count, seen)
+        ranked = self._ranked(space.finish(traces))
+        order = np.argsort(turns(map(self._new_tile, ranked), 1), kind="stable")  # one of each before two of any
+        return self._measured.new([ranked[i] for i in order], count, seen)
 
     def _evolved(self, space: ScheduleSpace, num_measure: int, seen: set[int]) -> list[Schedule]:
         if not self.params.choice_search:

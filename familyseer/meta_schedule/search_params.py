@@ -50,7 +50,7 @@ class SearchParams:
         loops, with no more changed than the extents ask for (`familyseer.transfer.copies`; not in TVM).
     vector_share
         Share of a round that family policies give on CPUs to inner tiles new to the task: vectors by a few rows
-        (`familyseer.transfer.vectors`; not in TVM). Rounded down, so that first rounds of four are as quick as before.
+        (`familyseer.transfer.vectors`; not in TVM); four times as much of a task's first round. Rounded down.
     """
 
     eps_greedy: float = 0.05

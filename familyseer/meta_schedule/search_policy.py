@@ -218,7 +218,7 @@ class SketchPolicy(SearchPolicy):
         seen: set[int] = set()
         picked = self._certain(space, num_measure, seen)
         left = num_measure - len(picked)
-        if not self.model.is_trained(self.described.key):
+        if left and not self.model.is_trained(self.described.key):
             picked += self._measured.new(space.sample(left), left, seen)
         elif left:
             picked += self._evolved(space, left, seen)

@@ -24,6 +24,7 @@ from familyseer.transfer import (
     Sketch,
     Tile,
     Tried,
+    Vectors,
     copies,
     propose,
     untried_vectors,
@@ -119,7 +120,7 @@ class TransferSeeds(SeedSource):
     def vectors(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
         """Return up to `count` traces as `seeds_for` does, with inner tiles that are new to the task."""
         own = _readable(sketches)
-        found = untried_vectors(task.key, [sketch for _, sketch in own], self.experience, count, rng)
+        found = untried_vectors(task.key, [sketch for _, sketch in own], self.experience, count, rng, Vectors())
         return [with_choices(own[i][0], choices) for i, choices in found]
 
 

@@ -7,7 +7,7 @@ from familyseer.transfer.donors import Donor, DonorPool, Seed, Sketch
 from familyseer.transfer.experience import Experience, Hope, Tried
 from familyseer.transfer.factors import kept, scaled
 from familyseer.transfer.search import Proposal, propose
-from familyseer.transfer.vectors import untried_vectors
+from familyseer.transfer.vectors import Vectors, untried_vectors
 
 __all__ = [
     "Choice",
@@ -22,6 +22,7 @@ __all__ = [
     "Sketch",
     "Tile",
     "Tried",
+    "Vectors",
     "copies",
     "kept",
     "neighbours",

@@ -12,11 +12,12 @@ from tvm.auto_scheduler.measure import MeasureInput
 
 from familyseer.ansor.transfer import TransferSeeds, seed_rule, sketch_of, with_choices
 from familyseer.measure import MeasureErrorNo, MeasureResult
-from familyseer.transfer import Option, Tile
+from familyseer.transfer import Option, Tile, Vectors
 from familyseer.transfer.choices import inner_tile
 from familyseer.transfer.vectors import is_vector
 from tests.ansor.workloads import QUICK, conv2d, matmul, products, task
 
+WHOLE = Vectors(shortest=8, least=0, most=256, whole_loops=True)
 STEPS = [
     ["SP", 2, 0, 128, [4, 16, 1], 1],
     ["SP", 2, 4, 128, [1, 4, 4], 1],
@@ -133,12 +134,12 @@ def test_vectors_that_are_new_come_first(host):
     def first(*states) -> int:
         return int(np.argmax(seeds.spread(owner, states, np.linspace(1.0, 0.0, len(states)))))
 
-    plain, measured = [state for state in sampled(owner) if not is_vector(tile(state))][:2]
+    plain, measured = [state for state in sampled(owner) if not is_vector(tile(state), WHOLE)][:2]
     seeds.learn(owner, [measured], [MeasureResult(costs=(1.0,))])
     seeds.begin(owner, 2)
     found, open_sketches = seeds.states_for(owner, 16, np.random.default_rng(0)), seeds._space(owner).open
     starts = [state for state in found if not any(state is sketch for sketch in open_sketches)]
-    vectors = list({tile(state): state for state in starts if is_vector(tile(state))}.values())
+    vectors = list({tile(state): state for state in starts if is_vector(tile(state), WHOLE)}.values())
     assert len(vectors) >= 3
     assert {len(tile(state)) for state in vectors} == {2, 4}, "of two loops, and with an empty level inside"
 

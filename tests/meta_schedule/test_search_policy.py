@@ -25,8 +25,9 @@ from familyseer.meta_schedule.space import Evolution, ScheduleSpace, extract_fea
 from familyseer.meta_schedule.traces import trace_json
 from familyseer.meta_schedule.transfer import OwnSeeds, TransferSeeds, sketch_of, with_choices
 from familyseer.records import MeasureRecord, canonical_json
-from familyseer.transfer import Hope, neighbours
+from familyseer.transfer import Hope, Vectors, neighbours
 from familyseer.transfer.choices import inner_tile
+from familyseer.transfer.vectors import is_vector
 
 TARGET = {"kind": "llvm", "num-cores": 2}
 GPU = {"kind": "cuda", "arch": "sm_80", "max_threads_per_block": 1024, "max_shared_memory_per_block": 49152}
@@ -381,21 +382,18 @@ def tile_of(schedule) -> tuple[int, ...]:
     return inner_tile(sketch_of(canonical_json(trace_json(schedule))).choices)
 
 
-def is_vector(tile: tuple[int, ...]) -> bool:
-    """Whether a tile of a matrix product is one that `vector_share` gives its places to."""
-    return max(tile) in (8, 16, 32) and min(tile) > 1 and min(tile) <= 16 and tile[0] * tile[1] <= 256
-
-
-def test_a_place_of_each_round_is_for_a_vector_that_is_new(task):
-    """One of eight, none of four or before anything is known; it comes first and its tile was never measured before."""
+def test_places_of_each_round_are_for_vectors_that_are_new(task):
+    """Half of the first round, then one of eight, none of four; they come first and were never measured before."""
     seeds = TransferSeeds(lambda key: ())
     policy = FamilySketchPolicy(task, XGBCostModel(min_samples=8), seeds=seeds, params=QUICK)
     met: set[tuple[int, ...]] = set()
-    for count, vectors in [(8, 0), (8, 1), (16, 2), (4, 0), (8, 1)]:
+    for count, vectors in [(8, 4), (8, 1), (16, 2), (4, 0), (8, 1)]:
         schedules = policy.propose(count)
         tiles = [tile_of(schedule) for schedule in schedules]
         assert len(set(map(module_hash, schedules))) == count
-        assert all(map(is_vector, tiles[:vectors]))
+        assert all(is_vector(tile, Vectors()) for tile in tiles[:vectors])
+        forms = [sketch_of(canonical_json(trace_json(schedule))).form for schedule in schedules]
+        assert len({*zip(forms[:vectors], tiles, strict=False)}) == vectors, "one of each sketch's"
         assert not met & set(tiles[:vectors])
         inputs, _ = policy.continue_search_one_round(count, PretendMeasurer())
         assert [given.state.trace for given in inputs] == [canonical_json(trace_json(s)) for s in schedules]
