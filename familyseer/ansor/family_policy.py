@@ -18,14 +18,13 @@ from familyseer.ansor.results import result_of
 from familyseer.ansor.transfer import TransferSeeds, seed_rule
 from familyseer.errors import InvalidInputError
 from familyseer.ledger import share
-from familyseer.transfer import Hope
+from familyseer.transfer import Hope, vector_places
 
 __all__ = ["FamilySketchPolicy"]
 
 _SEARCH = {"evolutionary_search_population": 128, "evolutionary_search_num_iters": 1}
 _OURS = {"copy_share": 0.5, "vector_share": 0.125, "relative_weight": 1.0}
 _HOPE_AFTER = 0  # trials before a task follows relatives: with the other engine's 24, three convolutions ended up to 1.5 times slower
-_FIRST = 4  # times as many new vectors in a task's first round, when no model knows better
 _STARTS = 16  # tile sizes that a round starts from
 
 
@@ -88,8 +87,8 @@ class FamilySketchPolicy(auto_scheduler.SketchPolicy):  # type: ignore[misc]  # 
         ledger = self._model.ledger
         self._journal.begin(self._key)
         if self._seeds is not None:
-            vectors = self._vector_share * (1 if self._measured else _FIRST)
-            self._seeds.begin(self._task, int(num_measure * min(vectors, 1.0)), int(num_measure * self._copy_share))
+            vectors = vector_places(num_measure, self._vector_share, first=not self._measured)
+            self._seeds.begin(self._task, vectors, int(num_measure * self._copy_share))
         if self._used and self._seeds is not None:
             with ledger.phase("other", self._key):
                 self._renew()

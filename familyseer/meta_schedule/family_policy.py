@@ -17,13 +17,12 @@ from familyseer.meta_schedule.space import ScheduleSpace
 from familyseer.meta_schedule.traces import trace_json
 from familyseer.meta_schedule.transfer import OwnSeeds, sketch_of
 from familyseer.records import canonical_json
-from familyseer.transfer import Hope
+from familyseer.transfer import Hope, vector_places
 from familyseer.transfer.variety import most_alike, turns
 
 __all__ = ["FamilySketchPolicy"]
 
 _SEEDS = 64  # that the model ranks in a round
-_FIRST = 4  # times as many new vectors in a task's first round, when no model knows better
 _CANDIDATES = 16  # that promise most by their choices, and as many random ones, for the model of programs to rank
 
 
@@ -81,8 +80,7 @@ class FamilySketchPolicy(SketchPolicy):
         return self._measured.new(space.finish(traces), count, seen)
 
     def _vectors(self, space: ScheduleSpace, num_measure: int, seen: set[int]) -> list[Schedule]:
-        share = self.params.vector_share * (1 if self._measured.trials else _FIRST)
-        count = int(num_measure * min(share, 1.0))
+        count = vector_places(num_measure, self.params.vector_share, first=not self._measured.trials)
         if not count or "cpu" not in self.task.target.keys:
             return []
         rng = np.random.default_rng([self._entropy(), 1])  # other numbers than the rest of the round

@@ -7,7 +7,7 @@ from familyseer.transfer.donors import Donor, DonorPool, Seed, Sketch
 from familyseer.transfer.experience import Experience, Hope, Tried
 from familyseer.transfer.factors import kept, scaled
 from familyseer.transfer.search import Proposal, propose
-from familyseer.transfer.vectors import Vectors, untried_vectors
+from familyseer.transfer.vectors import Vectors, untried_vectors, vector_places
 
 __all__ = [
     "Choice",
@@ -30,4 +30,5 @@ __all__ = [
     "scaled",
     "transferred",
     "untried_vectors",
+    "vector_places",
 ]

@@ -19,11 +19,12 @@ from familyseer.transfer.choices import Choices, Places, Tile, inner_tile, kinds
 from familyseer.transfer.donors import Sketch
 from familyseer.transfer.experience import Experience
 
-__all__ = ["Vectors", "is_vector", "untried_vectors", "vector_tiled"]
+__all__ = ["Vectors", "is_vector", "untried_vectors", "vector_places", "vector_tiled"]
 
 _VECTORS = (8, 16, 32)  # elements along a loop where the last one has no run
 _REPEATS = range(2, 17)  # of a run or vector, along another loop
 _LONGEST = 64  # elements of a run
+_FIRST = 4  # times as many of a task's first round, when no model knows better
 _PARTS = 3  # a loop that is split into fewer has no registers to fill
 
 
@@ -46,6 +47,26 @@ class Vectors:
     least: int = 64
     most: int = 512
     whole_loops: bool = False
+
+
+def vector_places(count: int, share: float, *, first: bool) -> int:
+    """Return how many of a round's `count` candidates have an inner tile that is new to the task.
+
+    Parameters
+    ----------
+    count
+        Candidates of the round.
+    share
+        Of them; four times as much of the first round, all at most.
+    first
+        Whether nothing was measured of the task.
+
+    Examples
+    --------
+    >>> vector_places(8, 0.125, first=True), vector_places(8, 0.125, first=False), vector_places(4, 0.125, first=False)
+    (4, 1, 0)
+    """
+    return int(count * min(share * (_FIRST if first else 1), 1.0))
 
 
 def untried_vectors(
