@@ -222,7 +222,8 @@ def test_a_round_measures_the_seeds_that_the_model_likes_best(task):
 
 def test_a_search_among_choices_needs_no_evolution(task, monkeypatch):
     """Once enough was measured, choices are searched by their numbers; as many random candidates are ranked with them."""
-    policy = FamilySketchPolicy(task, trained_model(task), seeds=TransferSeeds(lambda key: ()), params=QUICK)
+    params = {**QUICK, "vector_share": 0}
+    policy = FamilySketchPolicy(task, trained_model(task), seeds=TransferSeeds(lambda key: ()), params=params)
     measurer = PretendMeasurer()
     policy.continue_search_one_round(24, measurer)
     sampled = []
@@ -232,7 +233,7 @@ def test_a_search_among_choices_needs_no_evolution(task, monkeypatch):
     for count in (8, 32):
         policy.continue_search_one_round(count, measurer)
     assert len(measurer.measured) == len(set(measurer.measured)) == 64
-    assert sampled == [16, 56, 64], "to choose from, and once more for the share of 28 that is drawn at random"
+    assert sampled == [16, 64, 64], "to choose from, and once more for the share of 32 that is drawn at random"
 
 
 def test_without_experience_relatives_schedules_and_random_ones_are_ranked(task, monkeypatch):
