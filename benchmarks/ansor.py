@@ -111,7 +111,7 @@ def tune(name: str, seed: int, trials: int, per_round: int, log: Path) -> dict[s
         transfer="no_transfer" not in flags,
     )
     large = {"evolutionary_search_population": 2048, "evolutionary_search_num_iters": 4}
-    params = dict(large) if "large_population" in flags else {}
+    params = large if "large_population" in flags else {}
     params |= {"copy_share": 0} if "no_copies" in flags else {}
     params |= {"vector_share": 0} if "no_vectors" in flags else {}
     params |= {"relative_weight": 0} if "own_best" in flags else {}

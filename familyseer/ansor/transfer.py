@@ -47,12 +47,11 @@ from familyseer.transfer.vectors import is_vector
 __all__ = ["TransferSeeds", "seed_rule", "sketch_of", "with_choices"]
 
 _PER_TILE = 2  # new states with one inner tile that a ranking has at its top
-_PER_TILING = (
-    2  # proposals for each of the tile sizes that a search starts from: they may differ in how far loops are unrolled
-)
+_PER_TILING = 2  # proposals for each of the tile sizes that a search starts from: some differ in the unrolling alone
 _VECTORS = Vectors(shortest=8, least=0, most=256, whole_loops=True)
 _TRIES = 4  # tile sizes with a new inner tile that a search starts from, for each that is to be measured
-_RANDOM = 0.25  # of the sketches that a search starts from leave their tile sizes open
+_RANDOM = 0.25  # of the sketches that a search starts from leave their tile sizes open …
+_RANDOM_AT_FIRST = 0.5  # … and of those of one that knows of no good ones
 _SCOUTS = 64  # schedules sampled to see a task's sketches with their tile sizes
 _UNROLL = "auto_unroll_max_step$"
 _CHOSEN_LATER = ("AN", "PR")  # annotations and pragmas: the search draws them after the tile sizes
@@ -106,17 +105,17 @@ class TransferSeeds:
         self._rounds[_key(task)] = _Round(vectors, copied)
 
     def states_for(self, task: Any, count: int, rng: np.random.Generator, hope: Hope | None = None) -> list[Any]:
-        """Return states of a task to start a search from, beside its own sketches; none where nothing is known.
+        """Return states of a task to start a search from, beside its own sketches; none where nothing is known or new.
 
         Up to `count` have tile sizes: those that promise most of a search among them, or while too little was measured for
         that, those that were good for relatives; and some that are new (`familyseer.transfer.untried_vectors`). Beside them
         are those of the copies that the round is to have, twice, since what comes after them is drawn at random. The others
-        are its sketches again, so that a quarter of all is open. For `hope` see `familyseer.transfer.propose`.
+        are its sketches again, so that a quarter of all is open, a half where all are new. For `hope` see `familyseer.transfer.propose`.
         """
         key, space, now = _key(task), self._space(task), self._round(task)
         sketches, relatives = [sketch for sketch, _ in space.own], self._relatives(key)
         copied = copies(key, sketches, self.pool, self.experience, relatives=relatives)[: now.copies]
-        now.copied = {(sketches[seed.sketch].form, seed.choices): "" for seed in copied}
+        now.copied = {Sketch(sketches[seed.sketch].form, seed.choices): "" for seed in copied}
         found: Sequence[Proposal | Seed] = propose(
             key,
             sketches,
@@ -130,7 +129,7 @@ class TransferSeeds:
         chosen = list(dict.fromkeys((seed.sketch, _tiles(seed.choices)) for seed in found))[:count]
         tries = min(count // 2, _TRIES * now.vectors)
         vectors = untried_vectors(key, sketches, self.experience, tries, rng, _VECTORS)
-        random = _RANDOM if chosen else 0.5
+        random = _RANDOM if chosen else _RANDOM_AT_FIRST
         chosen = chosen[: count - len(vectors)] + vectors
         chosen += 2 * [(seed.sketch, seed.choices) for seed in copied]
         made = [_state_of(task, with_choices(space.own[i][1], choices)) for i, choices in chosen]
@@ -178,13 +177,13 @@ class _Round:
     met
         Inner tiles that are new to the task.
     copied
-        The copies by form and choices, each with the digest of the state that is to be it, empty before one was met.
+        The copies, each with the digest of the state that is to be it, empty before one was met.
     """
 
     vectors: int = 0
     copies: int = 0
     met: set[tuple[int, ...]] = field(default_factory=set)
-    copied: dict[tuple[tuple[str, ...], Choices], str] = field(default_factory=dict)
+    copied: dict[Sketch, str] = field(default_factory=dict)
 
     def meet_vectors(self, ranked: Sequence[Sketch | None], tried: Collection[tuple[int, ...]]) -> list[int]:
         """Return at which places of a ranking of new states vectors are that this round is to measure."""
@@ -200,9 +199,8 @@ class _Round:
         """Return at which places of a ranking of new states copies are, one of each."""
         found = []
         for place, (sketch, digest) in enumerate(zip(ranked, digests, strict=True)):
-            copy = (sketch.form, sketch.choices) if sketch else None
-            if copy in self.copied and self.copied[copy] in ("", digest):
-                self.copied[copy] = digest
+            if sketch in self.copied and self.copied[sketch] in ("", digest):
+                self.copied[sketch] = digest
                 found.append(place)
         return found
 

@@ -21,6 +21,8 @@ from familyseer.transfer import (
     Experience,
     Hope,
     Option,
+    Proposal,
+    Seed,
     Sketch,
     Tile,
     Tried,
@@ -67,7 +69,7 @@ class TransferSeeds(SeedSource):
         found = self.pool.seeds(
             task.key, [sketch for _, sketch in own], count, relatives=self._relatives(task.key), rng=rng
         )
-        return [with_choices(own[seed.sketch][0], seed.choices) for seed in found]
+        return _made(own, found)
 
     def efforts(self, task: Task, traces: Sequence[str]) -> list[float]:
         """Return how much longer each schedule takes for its compilation, as a logarithm; 0 where nothing is known."""
@@ -103,7 +105,7 @@ class TransferSeeds(SeedSource):
             hope=hope,
             rng=rng,
         )
-        return [with_choices(own[made.sketch][0], made.choices) for made in found]
+        return _made(own, found)
 
     def copies(self, task: Task, sketches: Sequence[str]) -> list[str]:
         """Return traces as `seeds_for` does, copies of what faster relatives did; the fastest relative's first."""
@@ -115,7 +117,7 @@ class TransferSeeds(SeedSource):
             self.experience,
             relatives=self._relatives(task.key),
         )
-        return [with_choices(own[seed.sketch][0], seed.choices) for seed in found]
+        return _made(own, found)
 
     def vectors(self, task: Task, sketches: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
         """Return up to `count` traces as `seeds_for` does, with inner tiles that are new to the task."""
@@ -157,6 +159,11 @@ class OwnSeeds(SeedSource):
 def _readable(sketches: Sequence[str]) -> list[tuple[str, Sketch]]:
     """Return the traces that leave choices open, and what each does and chose."""
     return [(trace, sketch) for trace in sketches if (sketch := sketch_of(trace))]
+
+
+def _made(own: Sequence[tuple[str, Sketch]], found: Sequence[Seed | Proposal]) -> list[str]:
+    """Return the traces of what was found for readable sketches."""
+    return [with_choices(own[one.sketch][0], one.choices) for one in found]
 
 
 def sketch_of(trace: str) -> Sketch | None:

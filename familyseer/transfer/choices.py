@@ -188,10 +188,8 @@ def transferred(donor: Sequence[Choice], own: Sequence[Choice], rng: np.random.G
 
     Parameters
     ----------
-    donor
-        What was good elsewhere.
-    own
-        Any choices of the sketch they are for; `fits` must hold.
+    donor, own
+        As for `fitted`.
     rng
         Draws all but the first two.
     """

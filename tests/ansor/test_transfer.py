@@ -176,7 +176,7 @@ def test_a_copy_of_a_faster_relative_comes_first(host):
     seeds.learn(first, states, [MeasureResult(costs=(1.0 + i,)) for i in range(4)])
     found = seeds.states_for(second, 9, np.random.default_rng(0))
     (copy,) = seeds._round(second).copied
-    wanted = [tile for tile in copy[1] if isinstance(tile, Tile)]
+    wanted = [tile for tile in copy.choices if isinstance(tile, Tile)]
     tiled = [state for state in found if not any(state is sketch for sketch in space.open)]
     starts = [sketch_of(steps_of(second, state)) for state in tiled]
     assert wanted[0].factors[1:] == sketches(first, states)[0].choices[0].factors[1:]
@@ -186,7 +186,7 @@ def test_a_copy_of_a_faster_relative_comes_first(host):
         second, params=dict(QUICK), seed=1, verbose=0, init_search_callbacks=[seed_rule(lambda: tiled * 4)]
     )
     population = [*policy.sample_initial_population()]
-    marks = [sketch and (sketch.form, sketch.choices) for sketch in sketches(second, population)]
+    marks = sketches(second, population)
     copied = population[marks.index(copy)]
     others = [state for state, mark in zip(population, marks, strict=True) if mark != copy][:3]
     assert best(*others, copied) == 3
