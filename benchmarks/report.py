@@ -176,6 +176,39 @@ def mean_table(networks: Sequence[Curves], baseline: str, of: Callable[[Point], 
     return table(["contestant", *_SLACK_NAMES], rows)
 
 
+def equal(curves: Curves, baseline: str, name: str) -> tuple[list[float], list[float]]:
+    """Return, per seed, the baseline's latency over a contestant's after as many trials, and when the baseline ends."""
+    pairs = list(zip(curves[baseline], curves[name], strict=True))
+    trials = [min(base[-1].trials, own[-1].trials) for base, own in pairs]
+    return (
+        [at_trials(base, count) / at_trials(own, count) for (base, own), count in zip(pairs, trials, strict=True)],
+        [base[-1].latency / at_seconds(own, base[-1].seconds) for base, own in pairs],
+    )
+
+
+def mean_final_table(networks: Sequence[Curves], baseline: str) -> str:
+    """Return geometric means over networks of the medians over seeds of `equal`, and the range of these medians."""
+    rows = []
+    for name in networks[0]:
+        medians = [[median(values) for values in equal(curves, baseline, name)] for curves in networks]
+        cells = [
+            f"{geometric_mean(column):.2f} ({min(column):.2f} to {max(column):.2f})"
+            for column in zip(*medians, strict=True)
+        ]
+        rows.append([name, *cells])
+    return table(["contestant", "at equal trials", "at equal time"], rows)
+
+
+def latency_table(curves: Curves, trials: int) -> str:
+    """Return the latency of each seed, ms, after a quarter, half and all of `trials`."""
+    marks = [trials // 4, trials // 2, trials]
+    rows = [
+        [name, *(", ".join(f"{1e3 * at_trials(points, mark):.2f}" for points in own) for mark in marks)]
+        for name, own in curves.items()
+    ]
+    return table(["contestant", *(f"{mark} trials" for mark in marks)], rows)
+
+
 def final_table(curves: Curves, baseline: str, blocks: Sequence[Mapping[str, Any]]) -> str:
     """Return final latencies, how they compare at equal trials and when the baseline ends, and where the time went.
 
@@ -183,19 +216,12 @@ def final_table(curves: Curves, baseline: str, blocks: Sequence[Mapping[str, Any
     """
     rows = []
     for name, own in curves.items():
-        pairs = list(zip(curves[baseline], own, strict=True))
-        equal_trials = [
-            at_trials(b, min(b[-1].trials, p[-1].trials)) / at_trials(p, min(b[-1].trials, p[-1].trials))
-            for b, p in pairs
-        ]
-        equal_time = [b[-1].latency / at_seconds(p, b[-1].seconds) for b, p in pairs]
+        compared = map(spread, equal(curves, baseline, name))
         ends = [block["runs"][name][-1]["seconds"] for block in blocks]
         phases = [f"{median(end.get(phase, 0.0) for end in ends):.0f}" for phase in PHASES]
         shares = [_share(ends, phase) for phase in ("families", "train")]
         latency, seconds = median(p[-1].latency for p in own), median(p[-1].seconds for p in own)
-        rows.append(
-            [name, f"{latency * 1e3:.3f}", spread(equal_trials), spread(equal_time), f"{seconds:.0f}", *phases, *shares]
-        )
+        rows.append([name, f"{latency * 1e3:.3f}", *compared, f"{seconds:.0f}", *phases, *shares])
     header = ["contestant", "final ms", "at equal trials", "at equal time", "seconds"]
     return table([*header, *PHASES, "families, %", "train, %"], rows)
 
@@ -281,6 +307,8 @@ def write_report(documents: Sequence[Mapping[str, Any]], folder: Path, against: 
                 f"Time ratio to the final latency of `{baseline}` plus …, geometric mean of the networks' medians\n\n"
                 f"{mean_table(networks, baseline, _seconds)}",
                 f"Trial ratio to the same\n\n{mean_table(networks, baseline, _trials)}",
+                f"Final latency of `{baseline}` over that of the contestant, geometric mean of the networks' medians (least to "
+                f"most of the networks)\n\n{mean_final_table(networks, baseline)}",
             ]
     for ((network, batch), blocks), curves in zip(groups.items(), networks, strict=True):
         name = f"search-{network}-b{batch}"
@@ -294,6 +322,7 @@ def write_report(documents: Sequence[Mapping[str, Any]], folder: Path, against: 
             f"## {title}, seeds {', '.join(str(block['seed']) for block in blocks)}",
             provenance(documents[0], blocks),
             f"![weighted latency over seconds and trials]({name}.svg)",
+            f"Latency by seed, ms\n\n{latency_table(curves, blocks[0]['trials'])}",
         ]
         for baseline in against:
             parts += [

@@ -3,10 +3,12 @@
 
 Tasks whose first sketch is the same, with as many loops in their heaviest block, form a cluster; its prior is the task
 whose shape is most like the others'.
-First every prior is tuned for as many rounds as its cluster has tasks, ten at most. Then siblings join, in rounds of half
-the size and with half the generations, and Ansor's gradient decides. Their population is made of the prior's two best
-schedules, as far as both have the best one's sketch: same extents keep their tile factors, others are kept where they
-divide, scaled, or drawn anew, each with probability 1/3. One model is shared by all tasks, with TVM's objective.
+First every prior is tuned for as many rounds as its cluster has tasks, ten at most; with fewer trials a task than the
+authors' 200 for fewer, so that this takes as large a part of all trials as theirs, and siblings get a turn.
+Then siblings join, in rounds of half the size and with half the generations, and Ansor's gradient decides. Their
+population is made of the prior's two best schedules, as far as both have the best one's sketch: same extents keep their
+tile factors, others are kept where they divide, scaled, or drawn anew, each with probability 1/3. One model is shared by
+all tasks, with TVM's objective.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from math import prod
 import numpy as np
 from tvm.s_tir import Schedule
 
-from benchmarks.search.job import Report, Work
+from benchmarks.search.job import Job, Report, Work
 from benchmarks.search.loop import Loop, PublishedPolicy, described_tasks
 from benchmarks.search.ours import measurer_for
 from familyseer.cost_model import PackSumXGBModel
@@ -31,9 +33,10 @@ from familyseer.task import Task
 from familyseer.transfer import Choices, Tile
 from familyseer.transfer.factors import divisors
 
-__all__ = ["Diffusion", "clusters_of", "diffuse", "keep", "prior_of", "redraw", "scale"]
+__all__ = ["Diffusion", "clusters_of", "diffuse", "keep", "prior_of", "prior_rounds", "redraw", "scale"]
 
 _MAX_PRIOR_ROUNDS = 10
+_PRIOR_SHARE = 64 / 200  # the authors' rounds of 64 with 200 trials a task
 _DONORS = 2
 _GENERATIONS = 2
 
@@ -107,6 +110,18 @@ def prior_of(shapes: Sequence[Sequence[int]]) -> int:
     vectors = np.array(shapes, dtype=float)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return int(np.argmax((vectors @ vectors.T).mean(axis=1).round(12)))
+
+
+def prior_rounds(members: int, trials_per_task: float, per_round: int) -> int:
+    """Return how many rounds the prior of a cluster of `members` tasks gets: one for each, ten at most, if trials allow.
+
+    Examples
+    --------
+    >>> prior_rounds(6, trials_per_task=200, per_round=64), prior_rounds(6, trials_per_task=20, per_round=16)
+    (6, 2)
+    """
+    per_member = min(1.0, _PRIOR_SHARE * trials_per_task / per_round)
+    return max(1, round(min(members, _MAX_PRIOR_ROUNDS) * per_member))
 
 
 def sketch_name(sketch: Schedule) -> str:
@@ -207,7 +222,7 @@ class Diffusion:
 
         with measurer_for(work) as measurer:
             loop = Loop(work, policies, ledger, measurer, watch)
-            _rounds(loop, clusters, is_prior, job.per_round)
+            _rounds(loop, clusters, is_prior, job)
             loop.choose(report)
 
     def _clusters(self, work: Work, described: Sequence[Task]) -> list[_Cluster]:
@@ -218,10 +233,11 @@ class Diffusion:
         return clusters_of(names, [info.shape for info in described])
 
 
-def _rounds(loop: Loop, clusters: Sequence[_Cluster], is_prior: Sequence[bool], per_round: int) -> None:
+def _rounds(loop: Loop, clusters: Sequence[_Cluster], is_prior: Sequence[bool], job: Job) -> None:
     """Tune the priors first, then whichever task promises most."""
+    per_round = job.per_round
     for cluster in clusters:
-        for _ in range(min(len(cluster.members), _MAX_PRIOR_ROUNDS)):
+        for _ in range(prior_rounds(len(cluster.members), job.trials / len(is_prior), per_round)):
             if loop.states[cluster.prior].alive and not loop.round(cluster.prior, per_round):
                 return
     index = loop.steepest()

@@ -24,6 +24,7 @@ from benchmarks.search.diffusion import (
     diffuse,
     keep,
     prior_of,
+    prior_rounds,
     redraw,
     scale,
     sketch_name,
@@ -94,6 +95,23 @@ def test_the_prior_is_the_most_typical_shape():
     """And the first of equals."""
     assert prior_of([[64, 56, 56], [128, 28, 28], [512, 7, 7]]) == 1
     assert prior_of([[3, 4], [3, 4]]) == 0
+
+
+@pytest.mark.parametrize(
+    ("members", "trials_per_task", "per_round", "expected"),
+    [
+        (1, 200, 64, 1),
+        (7, 200, 64, 7),
+        (30, 200, 64, 10),
+        (7, 900, 64, 7),
+        (7, 20, 16, 3),
+        (1, 20, 16, 1),
+        (30, 20, 16, 4),
+    ],
+)
+def test_priors_take_no_larger_a_part_than_by_the_authors(members, trials_per_task, per_round, expected):
+    """One round a member, ten at most; with a tenth of their 200 trials a task in rounds of 16, two fifths of that."""
+    assert prior_rounds(members, trials_per_task, per_round) == expected
 
 
 def test_siblings_start_from_the_prior_s_schedules():
